@@ -1,0 +1,126 @@
+"""The summary that ``exec`` and ``show --summary`` print: counts, what was written, who was contacted, what was
+refused, how exact.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from sentra_sandbox.cli.durations import format_count, format_duration, format_size
+from sentra_sandbox.errors import SentraError
+from sentra_sandbox.trace.reader import Trace
+from sentra_sandbox.views.numbers import RSEQ
+from sentra_sandbox.views.summary import Summary, summarise
+
+TYPE_CHECKING = False  # loading typing for it takes longer than the summary
+if TYPE_CHECKING:
+    from sentra_sandbox.record.options import RecordOptions, RunResult
+
+NAMES_SHOWN = 3
+BUDGET_S = 0.25  # after a run nobody wants to wait; `show --summary` takes what it needs
+NETWORKS = {"host": "host (this machine's network: not a wall)", "none": "none (loopback only)"}
+
+
+def report(result: RunResult, options: RecordOptions) -> str:
+    """What ``exec`` says at the end."""
+    figures = (
+        format_count(result.processes, "process", "processes"),
+        format_count(result.events, "event"),
+        format_duration(result.duration_ns),
+        format_size(result.size_bytes),
+    )
+    lines = [
+        f"run {result.run_id}: {', '.join(figures)}",
+        *_what_it_did(result),
+        f"grade: {result.grade}; network: {NETWORKS.get(options.net, options.net)}",
+    ]
+    if result.timed_out:
+        assert options.timeout_s is not None
+        lines.append(
+            f"ended by --timeout after {format_duration(int(options.timeout_s * 1e9))}; the exit status is 124"
+        )
+    elif os.WIFSIGNALED(result.wait_status):
+        name = _signal_name(os.WTERMSIG(result.wait_status))
+        lines.append(f"the program was ended by signal {name}; the exit status is {result.exit_status}")
+    if result.note:
+        lines.append(f"note: {result.note}")
+    lines.append(f"next: sentra-sandbox show {'last' if options.output is None else quoted(str(result.path))}")
+    return "\n".join(lines)
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
+
+
+def _what_it_did(result: RunResult) -> list[str]:
+    """The lines from the events, as far as the time allows. A run that cannot be read back must not hide its exit
+    status.
+    """
+    try:
+        with Trace(result.path) as trace:
+            summary = summarise(trace.events(), budget_s=BUDGET_S)
+    except SentraError as error:
+        return [f"the run could not be read back: {error}"]
+    cut = (
+        [f"(the first {summary.last_seq:,} events; 'sentra-sandbox show {result.run_id} --summary' looks at all)"]
+        if summary.cut
+        else []
+    )
+    return [*findings(summary), *cut]
+
+
+def findings(summary: Summary, shown: int | None = NAMES_SHOWN) -> list[str]:
+    """The lines about what a run did; one that would be empty says ``none``, so that nobody wonders whether it was
+    looked at.
+    """
+    return [
+        f"files written: {some(summary.files, shown)}",
+        f"hosts contacted: {some((_host(use.address, use.uses, use.failed) for use in summary.hosts), shown)}",
+        f"refused calls: {some(refused_calls(summary), shown)}",
+    ]
+
+
+def refused_calls(summary: Summary) -> list[str]:
+    """``io_uring_setup (2)``, most frequent first. ``rseq`` is left out: each libc tries it at each start and does
+    without.
+    """
+    counts = {key: count for key, count in summary.refused.items() if key != (RSEQ, False)}
+    if not counts:
+        return []
+    from sentra_sandbox.views.lines import call_name  # the table, only when it is needed
+
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return [
+        f"{call_name(number, foreign)} ({count})" if count > 1 else call_name(number, foreign)
+        for (number, foreign), count in ordered
+    ]
+
+
+def some(names: Iterable[str], shown: int | None) -> str:
+    """``a, b, c and 4 more``; all of them if ``shown`` is None; ``none``."""
+    everything = list(names)
+    if not everything:
+        return "none"
+    more = 0 if shown is None else len(everything) - shown
+    if more <= 1:  # "and 1 more" takes the room of the name
+        return ", ".join(everything)
+    return f"{', '.join(everything[:shown])} and {more:,} more"
+
+
+def quoted(word: str) -> str:
+    """``word`` so that a shell reads it back."""
+    import shlex
+
+    return shlex.quote(word)
+
+
+def _host(address: str, uses: int, failed: int) -> str:
+    if failed == uses:
+        return f"{address} (failed)"
+    return address if uses == 1 else f"{address} ({format_count(uses, 'time')})"

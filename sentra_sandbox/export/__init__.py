@@ -1,0 +1,1 @@
+"""Taking recorded runs out of the store, and back in."""

@@ -1,0 +1,1 @@
+"""Seccomp profiles in Docker's format, and the recording filters made from them."""

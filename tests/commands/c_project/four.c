@@ -1,0 +1,5 @@
+#include "parts.h"
+int four(int value)
+{
+    return value;
+}

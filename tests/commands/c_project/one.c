@@ -1,0 +1,5 @@
+#include "parts.h"
+int one(int value)
+{
+    return value;
+}

@@ -1,0 +1,5 @@
+#include "parts.h"
+int three(int value)
+{
+    return value;
+}

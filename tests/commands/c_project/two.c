@@ -1,0 +1,5 @@
+#include "parts.h"
+int two(int value)
+{
+    return value;
+}
