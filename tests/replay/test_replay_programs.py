@@ -68,7 +68,8 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], int]] = {
             "import signal, time\n"
             "signal.signal(signal.SIGALRM, lambda *_: print('alarm', time.time()))\n"
             "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\n"
-            "time.sleep(0.05)\n",
+            "time.sleep(0.05)\n"
+            "signal.setitimer(signal.ITIMER_REAL, 0)\n",  # one that came while Python ends would kill it, as its handler is gone
         ),
         0,
     ),
