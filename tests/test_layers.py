@@ -23,10 +23,11 @@ ALLOWED: dict[str, set[str]] = {
     "trace": {"dataclass", "syscalls", "native", "errors"},
     "views": {"trace", "syscalls", "errors"},
     "sandbox": {"dataclass", "policy", "syscalls", "native", "errors"},
-    "record": {"dataclass", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
+    "network": {"views", "trace", "native", "errors"},
+    "record": {"network", "dataclass", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "replay": {"record", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "export": {"views", "trace", "syscalls", "errors"},
-    "cli": {"export", "replay", "record", "sandbox", "policy", "views", "trace", "syscalls", "errors"},
+    "cli": {"export", "replay", "record", "network", "sandbox", "policy", "views", "trace", "syscalls", "errors"},
     "__init__": {"record", "trace", "errors"},
     "__main__": {"cli"},
 }

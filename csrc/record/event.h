@@ -25,7 +25,10 @@ enum sentra_event_type {
     SENTRA_EVENT_NOTE = 10,     /* nr = enum sentra_note; INFO 0 = text. Grade and completeness */
     SENTRA_EVENT_MEMORY = 11,   /* bytes the kernel wrote on its own (clear_child_tid, robust list): OUT segment */
     SENTRA_EVENT_STOP = 12,     /* group stop (nr = signal) or continue (nr = SIGCONT) */
-    SENTRA_EVENT_BROKER = 64    /* 64.. are the network broker's */
+    /* 64 and up: the network's. Their layout is in trace/network_events.py; a replay skips them. The engine writes these: */
+    SENTRA_EVENT_ENDPOINT = 64,     /* a socket of the program got a peer */
+    SENTRA_EVENT_UNIX_REFUSED = 65, /* a unix socket of the host was refused */
+    SENTRA_EVENT_TRUST = 66         /* a certificate bundle was opened and ours shown */
 };
 
 enum sentra_event_flags {

@@ -103,7 +103,7 @@ static void apply(struct sentra_replay *replay, const struct sentra_event *event
     default:
         break;
     }
-    if (event->type >= SENTRA_EVENT_BROKER)
+    if (event->type >= SENTRA_EVENT_ENDPOINT)
         return;
     if (!actor) {
         diverge(replay, NULL, SENTRA_DIVERGENCE_TASK, "task %d of the recording does not exist now", event->task);

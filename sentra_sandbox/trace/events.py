@@ -27,7 +27,9 @@ class EventType(IntEnum):
     NOTE = 10
     MEMORY = 11
     STOP = 12
-    BROKER = 64
+    ENDPOINT = 64
+    UNIX_REFUSED = 65
+    TRUST = 66
 
 
 class EventFlag(IntFlag):

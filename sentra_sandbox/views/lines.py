@@ -164,7 +164,7 @@ def event_object(event: Event, text: str, processes: ProcessTable, paths: tuple[
 
 def type_name(number: int) -> str:
     """``syscall``, ``exec``, ...; ``broker`` for 64 and above, the number for what this version does not know."""
-    if number >= EventType.BROKER:
+    if number >= EventType.ENDPOINT:
         return "broker"
     try:
         return EventType(number).name.lower()
