@@ -28,6 +28,8 @@ void sentra_arena_close(struct sentra_arena *arena);
 void sentra_arena_free(struct sentra_arena *arena);
 /* Readable when a producer asked for the sealer. */
 int sentra_arena_eventfd(struct sentra_arena *arena);
+/* In a process that writes into an arena which another one empties: wake that one through this eventfd of its arena. Takes fd over. */
+void sentra_arena_use_eventfd(struct sentra_arena *arena, int32_t fd);
 /* The sealer starts a round: empties the eventfd. Call before sentra_ring_peek. */
 void sentra_arena_listen(struct sentra_arena *arena);
 uint32_t sentra_arena_rings(struct sentra_arena *arena);

@@ -58,11 +58,11 @@ sys.exit(main(*map(int, sys.argv[2:6])))
 class SandboxNetwork:
     """One run's. Made before the launch; ``close`` ends everything.
 
-    ``network_fd`` is for the plan, ``request_fd`` for the engine; both are closed by ``launched``. ``problem`` says why the sandbox lost its
+    ``network_fd`` is for the plan, ``request_fd`` for the engine; both are closed when they have been passed on. ``problem`` says why the sandbox lost its
     network ("" if it did not).
     """
 
-    def __init__(self, directory: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, directory: str, arena: Arena, settings: Mapping[str, Any]) -> None:
         pair = _socket.socketpair
         self._inside, self._to_inside = pair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._requests, self._to_requests = pair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -78,14 +78,14 @@ class SandboxNetwork:
         self._trust_complete = False
         self._questions = 0  # the engine's, that the broker has not answered; it asks one at a time
         self._poller: select.poll | None = None
-        self._arena: Arena | None = None
+        self._arena = arena
         self._handlers: dict[int, Callable[[], None]] = {}
 
     # ---- waiting
 
-    def attach(self, poller: select.poll, arena: Arena) -> None:
-        """From now on this network's descriptors are polled; ``handle`` is told which are ready. The engine runs already."""
-        self._poller, self._arena = poller, arena
+    def attach(self, poller: select.poll) -> None:
+        """From now on this network's descriptors are polled; ``handle`` is told which are ready."""
+        self._poller = poller
         self._watch(int(self._inside.fileno()), self._listeners_came)
         self._watch(int(self._requests.fileno()), self._request_came)
 
@@ -194,14 +194,13 @@ class SandboxNetwork:
         from sentra_sandbox.trace.json_text import compact
 
         fd = os.memfd_create("settings")
-        data = compact(self._settings).encode()
+        data = compact(self._settings, sort_keys=True).encode()
         while data:
             data = data[os.write(fd, data) :]
         os.lseek(fd, 0, os.SEEK_SET)
         return fd
 
     def _spawn(self, control: int, settings: int) -> int:
-        assert self._arena is not None
         kept = (int(self._inside.fileno()), control, settings, self._arena.eventfd())
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         sites = [path for path in sys.path if path.endswith(("/site-packages", "/dist-packages")) and os.path.isabs(path)]
@@ -273,7 +272,6 @@ class SandboxNetwork:
         from sentra_sandbox.errors import RecordingError
         from sentra_sandbox.trace.network_events import NetworkEvent, NetworkType, to_event
 
-        assert self._arena is not None
         if self._arena.rings <= BROKER_RING or self._arena.waiting(BROKER_RING) > self._arena.ring_bytes // 2:
             return  # no room without somebody who empties it, which would be us; the run's note says it too
         remedy = f"See {self._directory}/{LOG}." if self._log_size() else ""
