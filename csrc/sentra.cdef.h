@@ -217,6 +217,24 @@ struct sentra_run_options {
     int32_t serialise;            /* 1: one thread of the run in user code at a time */
     int32_t job_control;          /* 1: when the agent is stopped by the terminal, stop this process too */
     uint64_t max_capture;         /* bytes of one buffer kept at most, 0 = all of it */
+    int32_t network;              /* 1: the sandbox has a network of its own: endpoints are recorded, unix sockets of the host refused */
+    int32_t ask_ports;            /* 1: TCP ports are asked for (SENTRA_REQUEST_PORT) before a connect to them goes on */
+    int32_t request_fd;           /* sentra_request goes out here, answers (one byte each) come in; a socket; 0 or -1: none */
+    const char *const *unix_allow; /* paths of unix sockets, and of directories of them, that may be reached; NULL-terminated, or NULL */
+    const char *trust_path;       /* the run's bundle of certificates as the program sees it, or NULL. Strings: kept until the run is freed */
+    uint64_t trust_dev, trust_ino; /* the same file */
+};
+
+/* What the engine asks of the supervisor by request_fd. An answer is waited for, ten seconds at most; then nothing is asked any more. */
+enum sentra_request_kind {
+    SENTRA_REQUEST_TRUST = 1,     /* trust_path was opened for the first time: answered when it is complete */
+    SENTRA_REQUEST_PORT = 2,      /* value = TCP port that a connect wants: answered when it is listened to */
+    SENTRA_REQUEST_START = 3      /* the first internet socket was made; not answered */
+};
+
+struct sentra_request {
+    uint32_t kind;                /* enum sentra_request_kind */
+    uint32_t value;
 };
 
 struct sentra_run_stats {
