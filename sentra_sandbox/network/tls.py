@@ -34,6 +34,7 @@ __all__ = ["ClientHello", "TlsStream", "accept", "connect", "read_client_hello"]
 CIPHERTEXT_PIECE = 4096
 PLAINTEXT_PIECE = 8192  # one record; 16 KB would double what a connection keeps for a tenth more throughput
 RECORD = 16384
+CERTIFICATE_FLIGHT = 400  # bytes; what goes before a certificate (a request for another key share, a resumption) is shorter
 HANDSHAKE_SECONDS = 30.0
 
 
@@ -48,6 +49,7 @@ class TlsStream:
         "_name",
         "_outgoing",
         "_received",
+        "_sent",
         "_sent_end",
         "_ssl",
         "_stream",
@@ -65,6 +67,7 @@ class TlsStream:
         self._unread = b""
         self._received = False
         self._ended = False
+        self._sent = 0  # bytes of the handshake
         self._sent_end = False
         self._failure = ""
         self.truncated = False
@@ -98,7 +101,7 @@ class TlsStream:
         """
         if not self._ssl.server_side or self._received or not (self._ended or self._failure):
             return None
-        how = self._failure or "it left right after the handshake without a byte"
+        how = self._failure if "alert" in self._failure else "it left right after the handshake without a byte"
         return ClientRefused(self._name, how)
 
     async def read(self, limit: int = 65536) -> bytes:
@@ -194,6 +197,11 @@ class TlsStream:
                 self._flush()
                 return
 
+    @property
+    def showed_certificate(self) -> bool:
+        """Of the accepting side, during the handshake: whether the client has our certificate."""
+        return self._sent > CERTIFICATE_FLIGHT
+
     def _decrypt(self, limit: int) -> bytes:
         """What can be decrypted of what has come, at most ``limit`` bytes. Notes an end or a failure after it."""
         session, incoming = self._ssl, self._incoming
@@ -246,7 +254,9 @@ class TlsStream:
 
     def _flush(self) -> None:
         if self._outgoing.pending:
-            self._stream.write(self._outgoing.read())
+            data = self._outgoing.read()
+            self._sent += len(data)
+            self._stream.write(data)
 
     def _fail(self, reason: str) -> None:
         self._failure = self._failure or reason
@@ -275,8 +285,7 @@ async def accept(
             raise ClientRefused(name, _words(error)) from None
         raise HandshakeFailed("client", f"the client's TLS handshake failed: {_words(error)}", _remedy(error)) from None
     except (EOFError, StreamReset):
-        # It has our certificate, unless it left before its hello was complete.
-        if session.cipher() is not None:
+        if made.showed_certificate:
             raise ClientRefused(name, "it left after it saw it") from None
         raise HandshakeFailed("client", "the client left during the handshake") from None
     except asyncio.TimeoutError:
