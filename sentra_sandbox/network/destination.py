@@ -11,7 +11,7 @@ from sentra_sandbox.network.guard import is_address
 
 if TYPE_CHECKING:
     from sentra_sandbox.network.names import NameTable
-    from sentra_sandbox.network.resolver import Resolver
+    from sentra_sandbox.network.resolver import Lookup, Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,22 @@ class Destination:
 
 
 async def decide(
-    policy: NetworkPolicy, names: NameTable, resolver: Resolver, address: str, port: int, *, local: bool = False
+    policy: NetworkPolicy,
+    names: NameTable,
+    resolver: Resolver,
+    address: str,
+    port: int,
+    *,
+    local: bool = False,
+    recorded: bool = False,
 ) -> Destination:
-    """Decide about a connection to ``address``. ``local``: to a listener that stands for the host's own loopback."""
+    """Decide about a connection (or datagrams) to ``address``. ``local``: to a listener that stands for the host's own loopback;
+    ``recorded``: nothing outside is reached, so nothing is to be decided.
+    """
     address = plain_address(address)
     name = "localhost" if local else names.name_of(address)
+    if recorded:
+        return Destination(address, port, name, Decision(True, "--net recorded"))
     mapped = policy.mapped(name or address, port)
     if mapped is not None:
         targets, error = await _resolved_map(resolver, *mapped)
@@ -58,11 +69,11 @@ async def decide(
 
 async def _decided_name(policy: NetworkPolicy, resolver: Resolver, wanted: Destination) -> Destination:
     """An allowed name: its addresses must be allowed too, or a name could be made to point at the host's own services."""
-    real, error = await _lookup(resolver, wanted.name)
-    decisions = [(each, policy.decide_address(each, wanted.port, wanted.name)) for each in real]
+    found = await resolver.lookup(wanted.name, "ADDRESS")
+    decisions = [(each, policy.decide_address(each, wanted.port, wanted.name)) for each in found.addresses]
     targets = tuple((each, wanted.port) for each, decision in decisions if decision.allowed)
     first = next((decision for _, decision in decisions if decision.allowed == bool(targets)), wanted.decision)
-    return Destination(wanted.address, wanted.port, wanted.name, first, targets, error)
+    return Destination(wanted.address, wanted.port, wanted.name, first, targets, _why_none(wanted.name, found))
 
 
 async def _resolved_map(resolver: Resolver, host: str, port: int) -> tuple[tuple[tuple[str, int], ...], str]:
@@ -70,13 +81,16 @@ async def _resolved_map(resolver: Resolver, host: str, port: int) -> tuple[tuple
         return (("127.0.0.1", port), ("::1", port)), ""
     if is_address(host):
         return ((host, port),), ""
-    real, error = await _lookup(resolver, host)
-    return tuple((each, port) for each in real), error
+    found = await resolver.lookup(host, "ADDRESS")
+    return tuple((each, port) for each in found.addresses), _why_none(host, found)
 
 
-async def _lookup(resolver: Resolver, name: str) -> tuple[list[str], str]:
-    """A name's addresses, or why there are none."""
-    raise NotImplementedError
+def _why_none(name: str, found: Lookup) -> str:
+    """Why a name has no addresses, "" if it has some."""
+    if found.addresses:
+        return ""
+    reason = found.error or {"NXDOMAIN": "there is no such name", "NOERROR": "the name has no address"}.get(found.rcode, found.rcode)
+    return f"{name}: {reason}"
 
 
 def plain_address(address: str) -> str:

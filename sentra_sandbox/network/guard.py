@@ -1,4 +1,4 @@
-"""Origins that refuse: ``Refusal`` answers every request with why, ``CheckedOrigin`` lets through what the policy allows.
+"""``CheckedOrigin``: lets through only requests for hosts that the policy allows.
 
 A connection to an allowed name is no permission for whatever host a request inside it names: a server that serves many
 names (a CDN) would hand the request on to any of them ("domain fronting"). So each request's authority is decided like a
@@ -13,20 +13,6 @@ from sentra_sandbox.network.decision import Decision, NetworkPolicy
 from sentra_sandbox.network.exchange import Answering, Origin, OriginFailed, RequestHead
 
 _DEFAULT_PORTS = {b"http": 80, b"https": 443, b"ws": 80, b"wss": 443}
-
-
-class Refusal:
-    """An ``Origin`` that answers nothing."""
-
-    def __init__(self, status: int, reason: str, remedy: str = "") -> None:
-        self._failure = (status, reason, remedy)
-
-    async def open(self, head: RequestHead) -> Answering:
-        """Raises ``OriginFailed``, always."""
-        raise OriginFailed(*self._failure)
-
-    async def close(self) -> None:
-        """See ``Origin``."""
 
 
 class CheckedOrigin:
@@ -63,9 +49,7 @@ class CheckedOrigin:
 
 def decide_host(policy: NetworkPolicy, host: str, port: int) -> Decision:
     """The decision about a name, or an address written as one."""
-    if policy.mapped(host, port) is not None:
-        return Decision(True, "--map")
-    return policy.decide_address(host, port) if is_address(host) else policy.decide_name(host, port)
+    return Decision(True, "--map") if policy.mapped(host, port) is not None else policy.decide_name(host, port)
 
 
 def is_address(host: str) -> bool:
