@@ -14,7 +14,7 @@ from h2.events import ConnectionTerminated, PingAckReceived
 
 from sentra_sandbox.network.exchange import OriginFailed, ResponseHead
 from sentra_sandbox.network.http2 import Http2Failed, serve
-from sentra_sandbox.network.http2.front import MAX_STREAMS, WINDOW
+from sentra_sandbox.network.http2.front import MAX_EXCHANGES, MAX_STREAMS, WINDOW
 from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.trace.network_events import Direction, NetworkType
 from tests.network.http2_peer import Peer, ScriptedAnswer, ScriptedOrigin, echo, front, of, stream_pair
@@ -226,14 +226,14 @@ async def test_streams_beyond_the_limit_are_refused_alone() -> None:
     origin = ScriptedOrigin()
     async with front(origin) as (client, _):
         client.h2.ping(b"12345678")
-        streams = [client.request() for _ in range(MAX_STREAMS + 20)]  # before our SETTINGS have come
+        streams = [client.request() for _ in range(MAX_EXCHANGES + 20)]  # before our SETTINGS have come
         await client.until(lambda: len(client.resets) == 20)
         assert any(isinstance(event, PingAckReceived) for event in client.events)
-        assert client.resets == dict.fromkeys(streams[MAX_STREAMS:], ErrorCodes.REFUSED_STREAM)
+        assert client.resets == dict.fromkeys(streams[MAX_EXCHANGES:], ErrorCodes.REFUSED_STREAM)
         assert client.h2.remote_settings.max_concurrent_streams == MAX_STREAMS
         for answer in origin.answers:
             answer.reply(200, b"ok")
-        for stream in streams[:MAX_STREAMS]:
+        for stream in streams[:MAX_EXCHANGES]:
             assert await client.answer(stream) == (200, b"ok")
 
 

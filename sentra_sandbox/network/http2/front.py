@@ -2,7 +2,7 @@
 
 Rules. One task reads the connection; each exchange has a task of its own, which writes its response, and a second one while a body goes up,
 so both directions stream at once. A request's body is given back to the flow control as the origin takes it. What a client can make
-us hold is bounded: ``MAX_STREAMS`` streams of ``WINDOW`` bytes. Whatever happens to one stream, the others go on.
+us hold is bounded: ``MAX_EXCHANGES`` times ``WINDOW`` bytes. Whatever happens to one stream, the others go on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sentra_sandbox.network.stream import Stream, StreamReset
 from sentra_sandbox.trace.network_events import Direction, NetworkType
 
 MAX_STREAMS = 128
+MAX_EXCHANGES = 2 * MAX_STREAMS  # a stream is over for the client a moment before it is for us
 WINDOW = 256 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 _MANY_PIECES = 64  # from then on small pieces that wait are joined
@@ -129,7 +130,7 @@ class _Front:
 
     def _begin(self, event: RequestReceived) -> None:
         stream_id = event.stream_id or 0
-        if len(self.exchanges) >= MAX_STREAMS:
+        if len(self.exchanges) >= MAX_EXCHANGES:
             self.wire.reset(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         ended = event.stream_ended is not None
