@@ -32,10 +32,14 @@ class HandshakeFailed(Exception):
 
 
 class ClientRefused(HandshakeFailed):
-    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own."""
+    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own. Not ``certain`` where it only left
+    without a byte.
+    """
 
-    def __init__(self, name: str, how: str) -> None:
-        super().__init__("client", f"the client refused the certificate of the run for {name}: {how}", refused_remedy(name))
+    def __init__(self, name: str, how: str, *, certain: bool = True) -> None:
+        verb = "refused" if certain else "seems to have refused"
+        super().__init__("client", f"the client {verb} the certificate of the run for {name}: {how}", refused_remedy(name))
+        self.certain = certain
 
 
 class CertificateRefused(HandshakeFailed):

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import datetime
 import functools
-import ssl
 import socket
+import ssl
 import struct
 import tempfile
 import threading
