@@ -184,8 +184,8 @@ def sse(*objects: object, names: bool = False) -> list[bytes]:
     chunks = []
     for item in objects:
         text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
-        name = f"event: {item['type']}\n" if names and isinstance(item, dict) else ""
-        chunks.append(f"{name}data: {text}\n\n".encode())
+        name = f"event: {item['type']}\n" if names and isinstance(item, dict) and "type" in item else ""
+        chunks.append(f"{name}data: {text}\n\n".encode("utf-8", "surrogatepass"))
     return chunks
 
 

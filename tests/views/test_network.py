@@ -193,7 +193,7 @@ def test_contradictions_are_problems() -> None:
 
 
 JUNK = [None, True, -1, 10**30, 1.5, "", "x" * 1000, "\udcff\x1b[2J", [], [None], ["a", 1], [["a", "b"], ["c"], 3], {}, {"a": {}}, ["1.2.3.4", "80"], ["1.2.3.4", 99999]]
-FIELDS = "fd protocol local remote path reason remedy client server transport name type rcode answers real allowed rule peer error mode sni offered certificate side by how sent received method scheme authority version headers stream status informational from trailers opcode code what detail".split()
+FIELDS = ["fd", "protocol", "local", "remote", "path", "reason", "remedy", "client", "server", "transport", "name", "type", "rcode", "answers", "real", "allowed", "rule", "peer", "error", "mode", "sni", "offered", "certificate", "side", "by", "how", "sent", "received", "method", "scheme", "authority", "version", "headers", "stream", "status", "informational", "from", "trailers", "opcode", "code", "what", "detail"]
 
 
 def hostile_events(seed: int, count: int = 400) -> list[Event]:
