@@ -191,7 +191,7 @@ class Exchange:
 
     @property
     def began_ns(self) -> int:
-        return self.request.time_ns or self.response.time_ns or self.last_ns
+        return self.request.time_ns if self.request.seen else self.response.time_ns or self.last_ns
 
     @property
     def last_ns(self) -> int:

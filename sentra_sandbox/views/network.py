@@ -59,9 +59,14 @@ class Network:
     @classmethod
     def of(cls, trace: Trace, keep_bytes: int = KEEP_BYTES) -> Network:
         """The network of a run; the trace must stay open while bodies are read."""
-        network = cls(lambda seqs: fetch(trace, seqs), keep_bytes)
+        network = cls.unread(trace, keep_bytes)
         network.feed_all(trace.events())
         return network
+
+    @classmethod
+    def unread(cls, trace: Trace, keep_bytes: int = KEEP_BYTES) -> Network:
+        """To be fed the events of the trace by a caller who looks at them too."""
+        return cls(lambda seqs: fetch(trace, seqs), keep_bytes)
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> Network:

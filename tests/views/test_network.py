@@ -12,7 +12,10 @@ from sentra_sandbox.trace.events import Event, Segment, SegmentKind
 from sentra_sandbox.trace.network_events import MAX_BYTES, NetworkType
 from sentra_sandbox.views.content_codings import decode
 from sentra_sandbox.views.exchanges import Keep
+from sentra_sandbox.views.lines import event_text, type_name
 from sentra_sandbox.views.network import Network
+from sentra_sandbox.views.processes import ProcessTable
+from sentra_sandbox.views.selection import Selection
 from sentra_sandbox.views.server_sent_events import events_of
 
 
@@ -225,3 +228,40 @@ def test_hostile_events_make_a_model(seed: int) -> None:
     for connection in network.connections.values():
         assert isinstance(connection.target, str)
     assert SERVER and Keep().chunks([])
+
+
+def test_each_network_event_has_a_line() -> None:
+    b = a_day()
+    c = b.open()
+    number = b.exchange(c, "GET", "/ws", headers={"Upgrade": "websocket"}, status=101)
+    b.message(c, number, b"hello")
+    b.data(c, b"x", datagram=True)
+    b.write(NetworkType.TRUST, {"path": "/x/cacert.pem", "shown": "/y"}, task=7)
+    b.upstream(c, error="no route")
+    b.tls(c, error="unknown ca", side="client", remedy="tls.exclude: [api.example.com]")
+    lines = [event_text(event) for event in b.events]
+    assert {type_name(event.type) for event in b.events} == {kind.name.lower() for kind in NetworkType}
+    for part in (
+        "tcp socket 3: 198.19.255.254:40000 -> 198.18.0.1:443",
+        "dns api.example.com A = 198.18.0.1, really 93.184.216.34",
+        "connection 1: tcp to api.example.com:443, allowed by default: public",
+        "connection 1: connected to 93.184.216.34:443",
+        "connection 2: tcp to localhost:11434 refused: the host's own service; to allow it: --allow-net localhost:11434",
+        "exchange 1: POST https://api.example.com/v1/things?key=***",
+        "exchange 1: 200 OK",
+        "exchange 1: body: 13 bytes to the server",
+        "exchange 1: response complete, body of 12 bytes",
+        "connection 3: 1,000 bytes to the client, not kept here",
+        "connection 3 closed, reset by the server; 6 bytes sent, 1,007 received",
+        "unix socket /run/docker.sock refused: not allowed",
+        "exchange 2: websocket text: 5 bytes to the server",
+        "connection 4: not reached: no route",
+        "failed at the client: unknown ca; tls.exclude: [api.example.com]",
+        "problem: bad DNS message: 12 bytes",
+    ):
+        assert any(part in line for line in lines), part
+    chosen = Selection(calls=frozenset({41}), network=True)
+    assert all(chosen.wants(event, ProcessTable(), ()) for event in b.events)
+    assert not any(Selection(calls=frozenset({41})).wants(event, ProcessTable(), ()) for event in b.events)
+    for event in hostile_events(1):
+        assert event_text(event).startswith("---")

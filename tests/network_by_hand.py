@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from sentra_sandbox.network.exchange import ExchangeLog, RequestHead, ResponseHead
 from sentra_sandbox.network.journal import Numbers
+from sentra_sandbox.trace import run
+from sentra_sandbox.trace.arena import Arena
+from sentra_sandbox.trace.blobs import BlobStore
 from sentra_sandbox.trace.events import Event
 from sentra_sandbox.trace.network_events import MAX_BYTES, Direction, Flag, NetworkEvent, NetworkType, to_event
+from sentra_sandbox.trace.writer import Sealer
 from sentra_sandbox.views.network import Network
 
 MS = 1_000_000
@@ -220,3 +225,20 @@ def a_day(broker: Broker | None = None) -> Broker:
     b.write(NetworkType.UNIX_REFUSED, {"path": "/run/docker.sock", "reason": "not allowed", "remedy": "--allow-unix /run/docker.sock"}, task=7)
     b.write(NetworkType.PROBLEM, {"what": "bad DNS message", "detail": "12 bytes", "remedy": ""})
     return b
+
+
+def seal(home: Path, events: list[Event], run_id: str = "20261122-100000-abcd") -> Path:
+    """A finished run below ``home`` that holds these events."""
+    directory = home / "runs" / run_id
+    metadata = run.RunMetadata(run_id, ("python", "agent.py"), "/home/agent", "2026-11-22T10:00:00Z", options={"net": "open"})
+    lock = run.RunDirectory.create(directory, metadata)
+    arena = Arena.create(directory / run.ARENA, 1 << 20, 1)
+    sealer = Sealer(directory, arena, BlobStore(home / "blobs"))
+    for event in events:
+        arena.append(event, 0)
+        sealer.drain()
+    sealer.finish(metadata)
+    arena.close()
+    arena.free()
+    lock.close()
+    return directory
