@@ -10,6 +10,7 @@ All sockets are non-blocking and close-on-exec. No decision and no event is made
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -141,6 +142,21 @@ class SocketMaker:
     def udp_listener(self, address: str, port: int) -> socket.socket:
         """A UDP socket for ``receive_datagram``; ``0.0.0.0`` and ``::`` catch every address at that port."""
         return self._make(lib.SENTRA_LISTENER_UDP, (address, port), None)
+
+    def port_listeners(self, protocol: str, port: int) -> list[socket.socket]:
+        """Listeners for connections (``tcp``) or datagrams (``udp``) to this port of any address, where there is no TPROXY.
+
+        One for IPv4, one for IPv6 if the sandbox has it. ``OSError``: EADDRINUSE where a socket of the program has that port.
+        """
+        make = self.tcp_listener if protocol == "tcp" else self.udp_listener
+        made = [make("0.0.0.0", port)]
+        try:
+            made.append(make("::", port))
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                made[0].close()
+                raise
+        return made
 
     def fileno(self) -> int:
         """The control socket: readable means that the maker has ended."""
