@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import json
 import os
 import resource
@@ -48,6 +49,8 @@ _ACCEPTS_IN_A_ROW = 64
 _NO_DESCRIPTORS_S = 0.1
 _GRACE_S = 0.25  # for connections whose ends are still on their way when the sandbox is gone
 _DNS = 53
+# Loaded once listening has begun: most programs resolve a name first, and these are ready when they connect.
+_SOON = ("guard", "live", "http1", "tls_services", "tls_leg", "http2")
 
 
 def main(inside: int, control: int, settings_fd: int, event_fd: int) -> int:
@@ -114,12 +117,7 @@ class Broker:
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._tls: TlsServices | None = None
         names, resolver = NameTable(), Resolver()
-        world = None
-        if settings.recording:
-            from sentra_sandbox.network.recorded_world import open_world
-
-            world = open_world(settings, journal)
-        self._services = Services(settings.policy, names, resolver, journal, self._tls_services, world)
+        self._services = Services(settings.policy, names, resolver, journal, self._tls_services)
         self._dns = DnsServer(settings.policy, names, resolver, journal, hostname=settings.hostname)
         self._udp = UdpFlows(self._services, self._dns, maker)
 
@@ -137,10 +135,17 @@ class Broker:
             self._start(self._dns.serve_udp(listener))
         for listener in made.dns_tcp:
             self._start(self._dns.serve_tcp(listener))
-        if self._settings.trust:
-            self._loop.call_soon(self._write_trust)
+        self._start(self._prepare())
         await self._stopped
         await self._end()
+
+    async def _prepare(self) -> None:
+        """Do early what would else keep the first connection waiting."""
+        if self._settings.trust:
+            self._write_trust()
+        for name in _SOON:
+            await asyncio.sleep(0)  # what has arrived meanwhile comes first
+            importlib.import_module(f"sentra_sandbox.network.{name}")
 
     # ---- TCP
 
