@@ -37,7 +37,7 @@ _FDS_MAX = 253  # of one message (SCM_MAX_FD)
 _STOP_S = 3.0
 _REQUEST_BYTES = 8
 _REQUEST_TRUST, _REQUEST_PORT, _REQUEST_START = 1, 2, 3  # enum sentra_request_kind
-_ANSWER, _ANSWER_NO_MORE = b"\1", b"\2"
+_ANSWER, _ANSWER_EVERY_PORT = b"\1", b"\2"  # enum sentra_answer
 _HAVE_TPROXY = 2 | 4  # enum sentra_network_flag, first word of the message that brings the listeners
 _READABLE = 1  # POLLIN
 
@@ -145,8 +145,8 @@ class SandboxNetwork:
         kind, value = int.from_bytes(request[:4], "little"), int.from_bytes(request[4:], "little")
         if kind == _REQUEST_START:
             self._start()
-        elif kind == _REQUEST_PORT and self._has_tproxy:
-            self._answer(_ANSWER_NO_MORE)
+        elif kind == _REQUEST_PORT and self._has_tproxy:  # TPROXY brings every port
+            self._answer(_ANSWER_EVERY_PORT)
         else:
             self._start()
             self._ask_broker(kind, value)
