@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from dnslib import QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord, EDNS0
+from dnslib import EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
 
 from sentra_sandbox.network.decision import NetworkPolicy
 from sentra_sandbox.network.dns import DnsServer
