@@ -214,8 +214,8 @@ NAMES = """
 | straße.de          |                 | s | strasse.de                     | - | strictAllowlist
 | straße.de          |                 | s | xn--strae-oqa.de               | + | --allow-net
 | example。com       |                 | s | example.com                    | + | --allow-net
-| ｅｘａｍｐｌｅ.com  |                 | s | example.com                    | + | --allow-net
-| example.com        |                 | s | еxample.com                    | - | strictAllowlist
+| \uff45\uff58ample.com |                 | s | example.com                    | + | --allow-net
+| example.com        |                 | s | \u0435xample.com                    | - | strictAllowlist
 | _dmarc.example.com |                 | s | _dmarc.example.com             | + | --allow-net
 |                    |                 | s | a\\046b                        | - | strictAllowlist
 | b                  |                 | s | a\\046b                        | - | strictAllowlist
