@@ -32,6 +32,7 @@ enum network_watch {
 
 struct scratch {
     uint8_t slot;    /* 1..SCRATCH_SLOTS, 0: none */
+    uint16_t filled; /* bytes written, to be put back */
     uint64_t address;
     unsigned char before[SCRATCH_BYTES];
 };
@@ -106,7 +107,7 @@ int walk_name(int own, char *out, size_t size); /* the full path of an open file
 
 /* ---- scratch.c ---- */
 int scratch_take(struct sentra_run *run, struct task *task, uint64_t *address);
-int scratch_fill(const struct task *task, const void *data, size_t bytes);
+int scratch_fill(struct task *task, const void *data, size_t bytes);
 void scratch_restore(struct sentra_run *run, struct task *task);
 void scratch_release(struct sentra_run *run, struct task *task);
 

@@ -4,11 +4,14 @@ The programs find an empty network namespace with a loopback device; ``networked
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +52,7 @@ class Place:
         self.directory, self.env = directory, env
         self._count = 0
 
-    def __call__(self, *command: str, status: int = 0, timeout: float = 60, **options: Any) -> Networked:
+    def __call__(self, *command: str, status: int = 0, timeout: float = 60, replays: int = REPLAYS, **options: Any) -> Networked:
         from sentra_sandbox import open_trace
         from sentra_sandbox.trace.run import read_metadata
 
@@ -61,7 +64,7 @@ class Place:
         with open_trace(trace) as opened:
             events = [event for event in map(from_event, opened.events()) if event is not None]
         assert read_metadata(trace).grade == "exact"
-        for _ in range(REPLAYS):
+        for _ in range(replays):
             again = run([*sandbox_command(), "replay", "-q", str(trace)], cwd=Path("/"), env=self.env)
             assert (again.status, again.stdout, again.stderr) == (finished.status, finished.stdout, finished.stderr)
         return Networked(finished, events, json.loads(report.read_text()), trace)
@@ -331,6 +334,34 @@ def test_messages(networked: Place, host: HostSockets) -> None:
         "bad pointer: Bad address", "long name: Invalid argument", "5 arrived",
     ]  # fmt: skip
     assert host.untouched() and len(found.of(NetworkType.UNIX_REFUSED)) == 5
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_an_address_that_changes_meanwhile(networked: Place, host: HostSockets, kind: str) -> None:
+    """A server outside changes the address in the program's memory all the time, by a receive that another thread waits in: nothing
+    reaches the host. Without the copy that the kernel reads, thousands of calls do."""
+    own, target = str(host.directory / ("o" * len(kind))), str(host.directory / kind)
+    feeder = socket.socket(socket.AF_UNIX)
+    feeder.bind(str(host.directory / "feeder"))
+    feeder.listen()
+
+    def feed() -> None:
+        connection, _ = feeder.accept()
+        end = time.monotonic() + 2
+        with contextlib.suppress(OSError):
+            while time.monotonic() < end:
+                for path in (own, target):
+                    connection.send(path.encode())
+                    time.sleep(0.0001)
+        connection.close()
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    arguments = (own, target, str(host.directory / "feeder"), *(["datagram"] if kind == "datagram" else []))
+    found = networked(built(networked.directory, "net_race"), *arguments, replays=0, unix_allow=[str(host.directory / "feeder")])
+    thread.join()
+    feeder.close()
+    assert host.untouched(), found.lines
 
 
 # ---- certificates
