@@ -37,13 +37,14 @@ def choose(options: RecordOptions) -> NetworkChoice:
     mode = options.net
     if mode not in MODES:
         raise UsageError(f"There is no network mode '{mode}'.", "Use 'open', 'none' or 'host'.")
-    given = [name for name, value in (("--allow-net", options.allow_net), ("--map", options.maps)) if value]
+    rules = (("--allow-net", options.allow_net), ("--map", options.maps), ("--policy", options.policy))
+    given = [name for name, value in rules if value]
     if given and mode != "open":
         raise UsageError(f"{' and '.join(given)} means nothing with --net {options.net}.", "It is for --net open, the default.")
     if options.policy is not None:
-        from sentra_sandbox.network.policy_file import load_policy
+        from sentra_sandbox.network.policy_file import network_policy
 
-        policy = load_policy(options.policy, options.allow_net, options.maps)
+        policy = network_policy(options.policy, options.allow_net, options.maps)
     else:
         policy = policy_of(options.allow_net, options.maps)
     return NetworkChoice(mode, policy)
