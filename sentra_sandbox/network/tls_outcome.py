@@ -32,8 +32,8 @@ class HandshakeFailed(Exception):
 
 
 class ClientRefused(HandshakeFailed):
-    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own. Not ``certain`` where it only left
-    without a byte.
+    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own. Not ``certain`` where it only
+    left without a byte.
     """
 
     def __init__(self, name: str, how: str, *, certain: bool = True) -> None:
