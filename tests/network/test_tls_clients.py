@@ -115,7 +115,8 @@ def test_go(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("go")
     (directory / "main.go").write_text(GO)
     program = directory / "client"
-    environment = {"GOCACHE": str(directory / "cache"), "GOFLAGS": "-mod=mod", "HOME": str(directory), "CGO_ENABLED": "0", **os.environ}
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentra-sandbox-tests" / "go" / "cache"
+    environment = {"GOCACHE": str(cache), "GOFLAGS": "-mod=mod", **os.environ}
     subprocess.run([str(go), "build", "-o", program, "main.go"], cwd=directory, env=environment, check=True, timeout=250)
     done, result = visit([str(program), "{host}"], bundle)
     assert "hello" in done.stdout and result == "served", done.stdout
@@ -171,10 +172,10 @@ def test_a_client_with_its_own_certificate_passes_through_at_its_first_connectio
         own.maximum_version = version
         outside.server("client.example.test")
         own.load_cert_chain(outside.directory / "client.example.test.-1.30.True.pem")
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-            with own.wrap_socket(sock, server_hostname="mutual.example.test") as session:
-                session.sendall(b"by its own")
-                return session.recv(100)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+        with own.wrap_socket(sock, server_hostname="mutual.example.test") as session:
+            session.sendall(b"by its own")
+            return session.recv(100)
 
     async def test() -> None:
         context = outside.server("mutual.example.test")
