@@ -137,7 +137,7 @@ def describe_certificate(der: bytes) -> dict[str, str]:
     the fingerprint.
     """
     fields = {"sha256": hashlib.sha256(der).hexdigest()}
-    # Each field is parsed when it is asked for, and a hostile one raises whatever the parser met: TypeError, for one, beside its own errors.
+    # Fields are parsed when they are asked for; a hostile one raises what the parser met: TypeError, for one, beside its own errors.
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         certificate = x509.load_der_x509_certificate(der)
