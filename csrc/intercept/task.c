@@ -76,6 +76,7 @@ void task_remove(struct sentra_run *run, struct task *task)
         atomic_store_explicit(&run->in_flight[task->slot].task, 0, memory_order_release);
         run->slot_used[task->slot / 64] &= ~(1ull << (task->slot % 64));
     }
+    scratch_release(run, task);
     free(task->stash.data);
     free(task);
     run->live_tasks--;

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 3
 BUDGET_S = 0.25  # after a run nobody wants to wait; `show --summary` takes what it needs
-NETWORKS = {"host": "host (this machine's network: not a wall)", "none": "none (loopback only)"}
+NETWORKS = {"open": "open (its own, carried by the broker)", "host": "host (this machine's network: not a wall)", "none": "none (loopback only)"}
 
 
 def report(result: RunResult, options: RecordOptions) -> str:
