@@ -133,12 +133,13 @@ def _json_differences(sent: Any, recorded: Any, path: str) -> Iterator[str]:
             below = f"{path}.{name}" if re.fullmatch(r"[\w-]+", name) else f"{path}[{name!r}]"
             yield from _member_differences(sent, recorded, name, below)
     elif isinstance(sent, list) and isinstance(recorded, list):
+        ours, theirs = dict(enumerate(sent)), dict(enumerate(recorded))
         for index in range(max(len(sent), len(recorded))):
-            yield from _member_differences(dict(enumerate(sent)), dict(enumerate(recorded)), index, f"{path}[{index}]")
+            yield from _member_differences(ours, theirs, index, f"{path}[{index}]")
     elif isinstance(sent, str) and isinstance(recorded, str) and sent != recorded:
-        ours, theirs, at = _around(sent, recorded)
+        near, there, at = _around(sent, recorded)
         place = f" (from character {at})" if at else ""
-        yield f"{path}{place}: sent {json.dumps(ours, ensure_ascii=False)}, recorded {json.dumps(theirs, ensure_ascii=False)}"
+        yield f"{path}{place}: sent {json.dumps(near, ensure_ascii=False)}, recorded {json.dumps(there, ensure_ascii=False)}"
     elif type(sent) is not type(recorded) or sent != recorded:
         yield f"{path}: sent {_shown(sent)}, recorded {_shown(recorded)}"
 

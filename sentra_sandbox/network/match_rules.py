@@ -43,8 +43,8 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class MatchRules:
-    """``order``: ``strict`` (the whole run's), ``per_key_fifo`` (in order among equal requests), ``any`` (as that, and the last answer again
-    and again). ``ignored``: parsed paths.
+    """``order``: ``strict`` (the whole run's), ``per_key_fifo`` (in order among equal requests), ``any`` (as that, and the last
+    answer again and again). ``ignored``: parsed paths.
     """
 
     order: Literal["strict", "per_key_fifo", "any"] = "per_key_fifo"

@@ -1,7 +1,8 @@
 """Which recorded request is this one? The rules of the recorded world, without I/O.
 
 A request is compared by scheme, host and port, method, path, query and body; never by headers. Bodies are compared by what they mean: JSON
-as values (after the ignored paths are taken out), forms and queries as pairs in any order of names, multipart without its boundary, the rest byte for byte.
+as values (after the ignored paths are taken out), forms and queries as pairs in any order of names, multipart without its boundary, the
+rest byte for byte.
 Equal means equal: nothing is ever answered because it is near. What is near is only told, with its differences, when there is no answer.
 """
 
