@@ -133,7 +133,8 @@ enum sentra_listener_kind {
     SENTRA_LISTENER_UDP = 2,       /* transparent: the address that was meant comes as ancillary data (IP_ORIGDSTADDR) */
     SENTRA_LISTENER_DNS_TCP = 3,
     SENTRA_LISTENER_DNS_UDP = 4,
-    SENTRA_LISTENER_LOCAL_TCP = 5  /* a port of the host's loopback that is open to the program */
+    SENTRA_LISTENER_LOCAL_TCP = 5, /* a port of the host's loopback that is open to the program */
+    SENTRA_SENDER_RAW = 6          /* from the socket maker only: sends whole IP packets, receives nothing */
 };
 
 struct sentra_listener {
@@ -189,7 +190,8 @@ int sentra_launch_untraced(const struct sentra_launch_options *options, int32_t 
 
 /* One request to a socket maker; the answer is an int32_t errno, and with 0 the socket as SCM_RIGHTS. */
 struct sentra_socket_request {
-    uint8_t kind;                 /* SENTRA_LISTENER_TCP: listening at local; SENTRA_LISTENER_UDP: at local, connected to remote if that has a port */
+    uint8_t kind;                 /* SENTRA_LISTENER_TCP: listening at local; SENTRA_LISTENER_UDP: at local, connected to remote if that has a port;
+                                     SENTRA_SENDER_RAW: no addresses */
     uint8_t family;
     uint8_t reserved[2];
     uint32_t local_port;

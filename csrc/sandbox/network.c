@@ -116,6 +116,9 @@ int sentra_netlink_run(const struct sentra_setup_op *op, struct sentra_setup_sta
 {
     uint32_t refused;
     char name[128];
+
+    if (op->flags == SENTRA_NETWORK_TPROXY_V6 && !(state->have & SENTRA_NETWORK_TPROXY))
+        return 0; /* one way for both families, so that a port has one kind of listener */
     const int err = send_batch(op, &refused);
 
     if (!err) {

@@ -18,6 +18,7 @@
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -90,6 +91,8 @@ static int make(const struct sentra_socket_request *request)
     const int type = request->kind == SENTRA_LISTENER_UDP ? SOCK_DGRAM : SOCK_STREAM;
     int fd;
 
+    if (request->kind == SENTRA_SENDER_RAW && (request->family == AF_INET || request->family == AF_INET6))
+        return socket(request->family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
     if (request->kind != SENTRA_LISTENER_UDP && request->kind != SENTRA_LISTENER_TCP) {
         errno = EINVAL;
         return -1;

@@ -61,6 +61,9 @@ static int prepare(int fd, int type, uint8_t family, int shared)
         if (type == SOCK_DGRAM && set(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR) < 0)
             return -1;
     }
+    /* An accepted connection occupies its port (of 1.2.3.4:8080): a server of the program can have it only if both say so. */
+    if (type == SOCK_STREAM && set(fd, SOL_SOCKET, SO_REUSEADDR) < 0)
+        return -1;
     /* Several UDP sockets of ours have one address with different peers; TCP ones a wildcard beside an address. */
     if (shared && set(fd, SOL_SOCKET, type == SOCK_DGRAM ? SO_REUSEADDR : SO_REUSEPORT) < 0)
         return -1;

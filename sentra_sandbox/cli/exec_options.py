@@ -38,10 +38,9 @@ EXEC_OPTIONS = (
     ExecOption("-o --output", "text", "DIR", "Put the run into this new directory instead of the store of all runs."),
     ExecOption("--name", "text", "NAME", "Give the run a name; RUN arguments of other commands accept it."),
     ExecOption(
-        "--net", "text", "MODE",
-        "Network of the program: open (its own; we carry what is allowed), none (loopback only), host (this machine's, not a wall), "
-        "or recorded:RUN (answered from that run only).",
-        default="open",
+        "--net", "choice", "",
+        "Network of the program: open (its own, we carry what is allowed), none but its own loopback, or host (this machine's, not a wall).",
+        choices=("open", "none", "host"), default="open",
     ),
     ExecOption(
         "--allow-net", "texts", "HOST[:PORT]",

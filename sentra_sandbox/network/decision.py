@@ -143,13 +143,15 @@ class NetworkPolicy(_Compiled):
         return self._decide_address(parsed, port, canonical(name))
 
     def mapped(self, name: str, port: int) -> tuple[str, int] | None:
-        """Where ``maps`` sends this name (or address), or None. A mapping of ``name:port`` beats one of the name."""
+        """Where ``maps`` sends this name (or address), or None, also if it is denied. A mapping of ``name:port`` beats one of the name."""
         maps = self._rules.maps
         if not maps:
             return None
         host = _host(name)
         target = maps.get((host, port)) or maps.get((host, None))
-        return (target[0], target[1] or port) if target else None
+        if target is None or self._denied_host(host, port):
+            return None
+        return target[0], target[1] or port
 
     def maps_name(self, name: str) -> bool:
         """Whether ``maps`` names it, on any port: such a name exists, with both families, and is never asked for outside."""
@@ -163,8 +165,14 @@ class NetworkPolicy(_Compiled):
         """Whether the certificate of this host is verified upstream."""
         return not _holds(self._rules.insecure, name)
 
+    def _denied_host(self, host: str, port: int) -> Decision | None:
+        address = addresses.parse(host) if _may_be_address(host) else None
+        return self._denied_address(address, port, host) if address else self._denied_name(host, port)
+
     def _denied_name(self, name: str, port: int | None) -> Decision | None:
         found = self._rules.deny.find_name(name, port, some_port=False)
+        if found is None and is_localhost(name):
+            found = _find_loopback(self._rules.deny, port, some_port=False)
         return _denial(found, _at(name, port)) if found else None
 
     def _decide_name(self, name: str, port: int | None) -> tuple[Decision, Pattern | None]:
@@ -173,7 +181,9 @@ class NetworkPolicy(_Compiled):
             return Decision(True, f"--map {name}", f"{name} is mapped"), None
         found = self._rules.allow.find_name(name, port, some_port=True)
         local = is_localhost(name)
-        if found and not (local and found.kind == "any"):
+        if local and (found is None or found.kind == "any"):
+            found = _find_loopback(self._rules.allow, port, some_port=True)
+        if found:
             return Decision(True, found.label, f"{_at(name, port)} is named by {found.label}"), found
         if local:
             reason = f"{_at(name, port)} is the host's own loopback, which is reached only where it is named"
@@ -234,6 +244,15 @@ class NetworkPolicy(_Compiled):
 
 
 _PUBLIC_NAME = Decision(True, "default: public", "names of public addresses are allowed")
+
+
+def _find_loopback(table: Table, port: int | None, *, some_port: bool) -> Pattern | None:
+    """Who names 127.0.0.1 names ``localhost``."""
+    for address in LOOPBACKS:
+        found = table.find_address(address, port, some_port=some_port)
+        if found:
+            return found
+    return None
 
 
 def _label(policy: NetworkPolicy, index: int, text: str) -> str:

@@ -138,9 +138,14 @@ def _header_only(id: int, flags: int, rcode: int) -> bytes:
     return struct.pack("!6H", id, QR | RA | flags & (OPCODE | RD | CD) | rcode, 0, 0, 0, 0)
 
 
-def address_record(qtype: int, packed: bytes) -> bytes:
-    """An A or AAAA record of the question's name."""
-    return struct.pack("!HHHIH", 0xC00C, qtype, 1, TTL, len(packed)) + packed
+def own_record(qtype: int, data: bytes) -> bytes:
+    """A record of the question's name."""
+    return struct.pack("!HHHIH", 0xC00C, qtype, 1, TTL, len(data)) + data
+
+
+def wire_name(name: str) -> bytes:
+    """A name as in a message, uncompressed. ``ValueError`` if it has no DNS form."""
+    return b"".join(bytes([len(label)]) + label for label in labels_of(name)) + b"\0"
 
 
 def reply(query: Query, rcode: int, records: list[bytes], *, limit: int, ede: tuple[int, str] | None = None, authentic: int = 0) -> bytes:
@@ -219,9 +224,8 @@ class SafeBuffer(DNSBuffer):  # type: ignore[misc]
 
 def make_query(id: int, name: str, qtype: int) -> bytes:
     """A query of ours, recursive, with EDNS. ``ValueError`` if the name has no DNS form."""
-    wire = b"".join(bytes([len(label)]) + label for label in labels_of(name)) + b"\0"
     opt = struct.pack("!BHHIH", 0, OPT, UDP_SIZE, 0, 0)
-    return struct.pack("!6H", id, RD, 1, 0, 0, 1) + wire + struct.pack("!2H", qtype, 1) + opt
+    return struct.pack("!6H", id, RD, 1, 0, 0, 1) + wire_name(name) + struct.pack("!2H", qtype, 1) + opt
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Resolver:
         return found
 
     async def _ask_addresses(self, name: str) -> Lookup:
-        if not is_host_name(name):
+        if not is_host_name(name) or addresses.parse_any(name):
             return Lookup("NXDOMAIN", error="no host has such a name")
         listed = self._hosts.addresses(name)
         if listed:

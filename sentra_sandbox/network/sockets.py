@@ -10,6 +10,7 @@ All sockets are non-blocking and close-on-exec. No decision and no event is made
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -111,7 +112,8 @@ class SocketMaker:
     def __init__(self, control_fd: int, pid: int = 0) -> None:
         """``control_fd`` (now owned) leads to the maker's process; ``pid``, if not 0, is our child to be reaped."""
         self._control = socket.socket(fileno=control_fd)
-        self._pid = pid
+        self.pid = pid
+        self._reaped = False
 
     @classmethod
     def start(cls, inside: socket.socket) -> SocketMaker:
@@ -142,6 +144,25 @@ class SocketMaker:
         """A UDP socket for ``receive_datagram``; ``0.0.0.0`` and ``::`` catch every address at that port."""
         return self._make(lib.SENTRA_LISTENER_UDP, (address, port), None)
 
+    def raw_sender(self, family: int) -> socket.socket:
+        """A socket that sends whole IP packets into the sandbox and receives nothing; see ``ReplySender``."""
+        return self._make(lib.SENTRA_SENDER_RAW, ("0.0.0.0" if family == socket.AF_INET else "::", 0), None)
+
+    def port_listeners(self, protocol: str, port: int) -> list[socket.socket]:
+        """Listeners for connections (``tcp``) or datagrams (``udp``) to this port of any address, where there is no TPROXY.
+
+        One for IPv4, one for IPv6 if the sandbox has it. ``OSError``: EADDRINUSE where a socket of the program has that port.
+        """
+        make = self.tcp_listener if protocol == "tcp" else self.udp_listener
+        made = [make("0.0.0.0", port)]
+        try:
+            made.append(make("::", port))
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                made[0].close()
+                raise
+        return made
+
     def fileno(self) -> int:
         """The control socket: readable means that the maker has ended."""
         return self._control.fileno()
@@ -149,9 +170,9 @@ class SocketMaker:
     def close(self) -> None:
         """End the maker's process. Sockets that it made live on."""
         self._control.close()
-        if self._pid:
-            pid, self._pid = self._pid, 0
-            os.waitpid(pid, 0)
+        if self.pid and not self._reaped:
+            self._reaped = True
+            os.waitpid(self.pid, 0)
 
     def _make(self, kind: int, local: Address, remote: Address | None) -> socket.socket:
         family, packed = _packed(local[0])
@@ -171,6 +192,55 @@ class SocketMaker:
         if number or not fds:
             raise OSError(number, f"{os.strerror(number)}: {local[0]} port {local[1]}")
         return _adopt(fds[0])
+
+
+class ReplySender:
+    """Answers datagrams without a socket of their own, for ports that the program itself is bound to (``udp``: EADDRINUSE).
+
+    Later datagrams of the pair go on arriving at the listener.
+    """
+
+    def __init__(self, maker: SocketMaker) -> None:
+        """``maker`` must live until the first answer of each family was sent."""
+        self._maker = maker
+        self._senders: dict[int, socket.socket] = {}
+
+    def send(self, data: bytes, source: Address, destination: Address) -> None:
+        """One datagram from ``source`` (where the program's went) to ``destination`` (the program). ``OSError``: EMSGSIZE, EAGAIN."""
+        family, packed_source = _packed(source[0])
+        _, packed_destination = _packed(destination[0])
+        size = 4 if family == socket.AF_INET else 16
+        packet = _udp_packet(data, (packed_source[:size], source[1]), (packed_destination[:size], destination[1]))
+        if family not in self._senders:
+            self._senders[family] = self._maker.raw_sender(family)
+        name = (destination[0], 0) if family == socket.AF_INET else (destination[0], 0, 0, 0)
+        self._senders[family].sendto(packet, name)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for one in self._senders.values():
+            one.close()
+
+
+def _udp_packet(data: bytes, source: tuple[bytes, int], destination: tuple[bytes, int]) -> bytes:
+    """IP and UDP header (RFC 791, 8200, 768) and data; the kernel fills in what is 0 in an IPv4 header."""
+    length = 8 + len(data)
+    if length > _MAX_DATAGRAM - 20:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    addresses = source[0] + destination[0]
+    pseudo = addresses + struct.pack(">II", length, socket.IPPROTO_UDP)
+    header = struct.pack(">HHHH", source[1], destination[1], length, 0)
+    header = header[:6] + struct.pack(">H", _checksum(pseudo + header + data) or 0xFFFF)
+    if len(source[0]) == 4:
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0)
+    else:
+        ip = struct.pack(">IHBB", 6 << 28, length, socket.IPPROTO_UDP, 64)
+    return ip + addresses + header + data
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071): a number is congruent to the sum of its digits, here of 16 bits, modulo 65535."""
+    return 0xFFFF - int.from_bytes(data + bytes(len(data) % 2), "big") % 0xFFFF & 0xFFFF
 
 
 def original_destination(connection: socket.socket) -> Address:

@@ -107,7 +107,8 @@ class TcpStream:
         return data
 
     async def _wait(self, limit: int) -> bytes:
-        waiter = self._waiter = self._loop.create_future()
+        waiter: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiter = waiter
         self._limit = limit
         if not self._reading:
             self._loop.add_reader(self._socket.fileno(), self._on_readable)

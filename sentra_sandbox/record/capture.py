@@ -82,8 +82,8 @@ def run(
 ) -> RunResult:
     """Run ``command`` in a sandbox, record it, and return when it and all its children are gone.
 
-    ``env`` is the whole environment (None: this process's). ``net`` is ``open``, ``none``,
-    ``host`` or ``recorded:RUN``; ``allow_net``, ``maps`` and ``policy`` are the command line's ``--allow-net``, ``--map`` and
+    ``env`` is the whole environment (None: this process's). ``net`` is ``open``, ``none`` or
+    ``host``; ``allow_net``, ``maps`` and ``policy`` are the command line's ``--allow-net``, ``--map`` and
     ``--policy``. ``output`` is a new
     directory for the run instead of the store. ``timeout_s`` ends the program; then ``timed_out`` is set. ``profile``
     is a seccomp profile's name or file. ``stdin``, ``stdout``, ``stderr`` are file descriptors (None: this

@@ -1,4 +1,4 @@
-"""What a recording with ``--net open`` (or ``recorded:RUN``) adds to plan, engine and session. The one place that knows the modes.
+"""What a recording with ``--net open`` adds to plan, engine and session. The one place that knows the modes.
 
 Rule of this file: no module that costs time to load, but for options that need it.
 """
@@ -22,27 +22,23 @@ if TYPE_CHECKING:
     from sentra_sandbox.trace.arena import Arena
 
 MODES = ("open", "none", "host")
-RECORDED = "recorded:"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkChoice:
-    """``mode`` is one of ``MODES``: that of the sandbox; ``recording`` the directory of the run that answers ("": the real network)."""
+    """``mode`` is one of ``MODES``."""
 
     mode: str
     policy: NetworkPolicy
-    recording: str = ""
 
 
 def choose(options: RecordOptions) -> NetworkChoice:
     """What the options say. Raises ``UsageError``, ``PolicyError``."""
-    mode, recording = options.net, ""
-    if mode.startswith(RECORDED):
-        mode, recording = "open", _recording(mode[len(RECORDED) :])
-    elif mode not in MODES:
-        raise UsageError(f"There is no network mode '{mode}'.", "Use 'open', 'none', 'host' or 'recorded:RUN'.")
+    mode = options.net
+    if mode not in MODES:
+        raise UsageError(f"There is no network mode '{mode}'.", "Use 'open', 'none' or 'host'.")
     given = [name for name, value in (("--allow-net", options.allow_net), ("--map", options.maps)) if value]
-    if given and (mode != "open" or recording):
+    if given and mode != "open":
         raise UsageError(f"{' and '.join(given)} means nothing with --net {options.net}.", "It is for --net open, the default.")
     if options.policy is not None:
         from sentra_sandbox.network.policy_file import load_policy
@@ -50,15 +46,7 @@ def choose(options: RecordOptions) -> NetworkChoice:
         policy = load_policy(options.policy, options.allow_net, options.maps)
     else:
         policy = policy_of(options.allow_net, options.maps)
-    return NetworkChoice(mode, policy, recording)
-
-
-def _recording(run: str) -> str:
-    from sentra_sandbox.trace.opening import find_run
-
-    if not run:
-        raise UsageError("--net recorded: names no run.", "Write --net recorded:RUN, for example recorded:last.")
-    return os.path.abspath(find_run(run))
+    return NetworkChoice(mode, policy)
 
 
 class OwnNetwork:
@@ -89,7 +77,6 @@ class OwnNetwork:
             "arena": os.fspath(arena.path),
             "trust": self.trust.bundle,
             "hostname": os.uname().nodename,
-            "recording": self._choice.recording,
             "variables": {name: plan.env[name] for name in (*ADDED, *REPLACED, "JAVA_HOME") if name in plan.env},
             "policy": {name: getattr(policy, name) for name in type(policy).__match_args__},
         }

@@ -96,7 +96,7 @@ class _Session:
         if choice.mode == "open":
             from sentra_sandbox.record.own_network import OwnNetwork
 
-            self._own_network = OwnNetwork(choice, plan, self._directory, self._arena)
+            self._own_network = OwnNetwork(choice, plan, os.fspath(self._directory), self._arena)
             self._plan = plan = self._own_network.plan
         self._native_plan = plan_to_native(ffi, plan)
         self._native_run: Any = ffi.NULL
