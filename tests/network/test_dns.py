@@ -8,10 +8,10 @@ import socket
 import struct
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from dnslib import QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord, EDNS0
+from dnslib import EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
 
 from sentra_sandbox.network.decision import NetworkPolicy
 from sentra_sandbox.network.dns import DnsServer
@@ -27,7 +27,7 @@ CLIENT, SERVER = ("198.18.0.1", 40000), ("8.8.8.8", 53)
 class World(Resolver):
     """A resolver that knows some names and remembers what it was asked."""
 
-    HOSTS = {
+    HOSTS: ClassVar = {
         "both.example.com": ("93.184.216.34", "2606:2800::1"),
         "four.example.com": ("93.184.216.34",),
         "six.example.com": ("2606:2800::1",),
