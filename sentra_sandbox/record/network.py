@@ -14,11 +14,10 @@ Rule of this file: no module that costs time to load, unless the broker is start
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 import time
-
-import _socket
 
 TYPE_CHECKING = False  # type checkers take it for true; loading typing or signal takes 2 to 4 ms
 if TYPE_CHECKING:

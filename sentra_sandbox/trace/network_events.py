@@ -81,6 +81,9 @@ class NetworkType(IntEnum):
     """Broker: one UDP datagram of a connection; direction."""
     PROBLEM = 83
     """Broker: something was refused or could not be understood. fields: ``what``, ``detail``, ``remedy``."""
+    WORLD = 84
+    """Broker, at the end of a run in a recorded world. fields: ``answered``, ``missed``, ``recorded`` and ``unused`` (numbers of
+    exchanges), ``first_unused`` (texts)."""
 
 
 class Direction(IntEnum):
