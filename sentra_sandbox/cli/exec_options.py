@@ -39,7 +39,7 @@ EXEC_OPTIONS = (
     ExecOption("--name", "text", "NAME", "Give the run a name; RUN arguments of other commands accept it."),
     ExecOption(
         "--net", "choice", "",
-        "Network of the program: open (its own, we carry what is allowed), none but its own loopback, or host (this machine's, not a wall).",
+        "Network of the program: open (its own; we carry what is allowed), none but loopback, or host (this machine's: not a wall).",
         choices=("open", "none", "host"), default="open",
     ),
     ExecOption(

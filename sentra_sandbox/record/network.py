@@ -57,8 +57,7 @@ sys.exit(main(*map(int, sys.argv[2:6])))
 class SandboxNetwork:
     """One run's. Made before the launch; ``close`` ends everything.
 
-    ``network_fd`` is for the plan, ``request_fd`` for the engine; both are closed when they have been passed on. ``problem`` says why the sandbox lost its
-    network ("" if it did not).
+    ``network_fd`` is for the plan, ``request_fd`` for the engine. ``problem`` says why the sandbox lost its network ("" if it did not).
     """
 
     def __init__(self, directory: str, arena: Arena, settings: Mapping[str, Any]) -> None:
@@ -165,7 +164,7 @@ class SandboxNetwork:
             self._answer(_ANSWER)
 
     def _answer(self, answer: bytes) -> None:
-        try:
+        try:  # noqa: SIM105 - loading contextlib takes time
             self._requests.send(answer, _socket.MSG_DONTWAIT)
         except OSError:
             pass  # the engine has ended
@@ -218,7 +217,7 @@ class SandboxNetwork:
 
     def _tell(self, message: bytes) -> None:
         assert self._control is not None
-        try:
+        try:  # noqa: SIM105 - loading contextlib takes time
             self._control.send(message, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except OSError:
             pass  # its end will be seen
@@ -276,7 +275,7 @@ class SandboxNetwork:
         remedy = f"See {self._directory}/{LOG}." if self._log_size() else ""
         fields = {"what": "the sandbox lost its network", "detail": reason, "remedy": remedy}
         now = time.monotonic_ns() - self._arena.start_monotonic_ns
-        try:
+        try:  # noqa: SIM105
             self._arena.append(to_event(NetworkEvent(NetworkType.PROBLEM, fields, time_ns=now)), BROKER_RING)
         except RecordingError:
             pass  # the run is being closed

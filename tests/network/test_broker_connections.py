@@ -147,7 +147,7 @@ def test_a_client_that_vanishes_before_and_during() -> None:
     async def test() -> None:
         async with server(echo) as port, carrying(target=port) as carrier:
             for said in (b"", b"GE", b"\x16\x03\x01\x02\x00\x01", b"binary", b"GET / HTTP/1.1\r\nHost: x\r\n"):
-                reader, writer = await asyncio.open_connection("127.0.0.1", carrier.port)
+                _, writer = await asyncio.open_connection("127.0.0.1", carrier.port)
                 writer.write(said)
                 await asyncio.sleep(0.02)
                 writer.transport.abort()

@@ -157,7 +157,7 @@ def test_tls_is_intercepted_with_a_certificate_that_the_program_trusts(record: C
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "169.254.169.254", "192.168.1.1"])
 def test_private_addresses_are_refused_with_the_option_that_allows_them(record: Callable[..., Run], address: str) -> None:
-    text = "import urllib.request, urllib.error\ntry: urllib.request.urlopen('http://%s/')\n" % address
+    text = f"import urllib.request, urllib.error\ntry: urllib.request.urlopen('http://{address}/')\n"
     text += "except urllib.error.HTTPError as error: print(error.code, error.read().decode())"
     done = record([], PYTHON, "-c", text)
     assert done.finished.stdout.startswith(b"403 "), done.finished
