@@ -8,8 +8,8 @@
  * hidden, only the zeros behind its code are used. It is no stack: tasks with tiny stacks (goroutines) and red zones need no thought.
  *
  * A task that could make the page writable is in user code, which is why calls that are decided on by their argument keep the turn until
- * they wait; by then the kernel has its copy. The bytes that were there are put back at the call's exit. Slots are the run's, not the
- * process's: tasks may share memory.
+ * they wait; by then the kernel has its copy, and the bytes that were there are put back (else at the call's exit). So a slot is in use for
+ * moments; there are a few because a task that is slow to start its call may hold one. They are the run's: tasks may share memory.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

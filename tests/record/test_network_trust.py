@@ -61,6 +61,19 @@ def test_library_bundles(networked: Place, bundle: str) -> None:
     assert found.requests == [[TRUST, 0]]
 
 
+def test_many_threads(networked: Place, bundle: str) -> None:
+    script = (
+        "seen = []\n"
+        "def look(): seen.append(open('lib/certifi/cacert.pem').read())\n"
+        "ts = [threading.Thread(target=look) for _ in range(30)]\n"
+        "for t in ts: t.start()\n"
+        "for t in ts: t.join()\n"
+        "print(len(seen), len(set(seen)), seen[0].strip())\n"
+    )
+    found = networked.python(script, trust=bundle)
+    assert found.lines == [f"30 1 {OURS.strip()}"] and len(found.of(NetworkType.TRUST)) == 30
+
+
 def test_the_bundle_is_complete_before_it_is_read(networked: Place, bundle: str) -> None:
     """Whoever opens it first waits until the supervisor says so; by any name, once a run."""
     (networked.directory / "cert.pem").symlink_to(bundle)

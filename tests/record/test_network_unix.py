@@ -182,6 +182,20 @@ def test_a_full_queue_gives_the_turn_up(networked: Place) -> None:
     assert found.lines == ["done"]
 
 
+def test_many_that_wait(networked: Place) -> None:
+    """More tasks wait in connect than there are places for the kernel's copy of an address."""
+    found = networked.python(
+        "s = socket.socket(socket.AF_UNIX); s.bind('s'); s.listen(0)\n"
+        "cs = [socket.socket(socket.AF_UNIX) for _ in range(14)]\n"
+        "ts = [threading.Thread(target=c.connect, args=('s',)) for c in cs]\n"
+        "for t in ts: t.start()\n"
+        "for t in ts: s.accept()\n"
+        "for t in ts: t.join()\n"
+        "print(len({c.getpeername() for c in cs}))\n"
+    )
+    assert found.lines == ["1"] and found.finished.stderr == b""
+
+
 def test_messages(networked: Place, host: HostSockets) -> None:
     found = networked(built(networked.directory, "net_messages"), host.datagram, "own")
     no = "Permission denied"
