@@ -89,11 +89,12 @@ def _streams(network: Network, secrets: bool) -> Iterator[Iterator[Packet]]:
         if connection.protocol == "udp":
             yield _udp(connection)
         elif connection.seen or connection.exchanges:
-            multiplexed = [n for n in connection.exchanges if network.exchanges[n].request.version.startswith("2")]
-            plain = [network.exchanges[n] for n in connection.exchanges if n not in set(multiplexed)]
+            exchanges = [network.exchanges[number] for number in connection.exchanges]
+            plain = [exchange for exchange in exchanges if not exchange.request.version.startswith("2")]
             yield _tcp(connection, plain, _steps(connection, plain, secrets), _said(connection))
-            for number in multiplexed:
-                exchange = network.exchanges[number]
+            for exchange in exchanges:
+                if not exchange.request.version.startswith("2"):
+                    continue
                 stream = f"HTTP/2 stream {exchange.request.stream or '?'} of it, shown as HTTP/1.1 on a connection of its own"
                 said = f"{_said(connection)}; {stream}"
                 yield _http2(connection, exchange, next(ports), said, secrets)

@@ -154,8 +154,8 @@ def test_tshark_finds_nothing_wrong_and_knows_the_names(trace: Trace, tmp_path: 
 def test_tshark_reads_dns_websocket_streams_and_ends(trace: Trace, tmp_path: Path) -> None:
     dns = packets(trace, tmp_path, "-Y", "dns.flags.response == 1", *fields("dns.qry.name", "dns.a", "dns.flags.rcode"))
     assert dns == [["api.example.com", "198.18.0.1", "0"], ["evil.test", "", "5"]]
-    sent = packets(trace, tmp_path, "-Y", "websocket", *fields("websocket.opcode", "websocket.payload_length"))
-    assert [(opcode, int(size.split(",")[-1])) for opcode, size in sent] == [("1", 12), ("1", 70_000), ("2", 10)]
+    sent = packets(trace, tmp_path, "-Y", "websocket", *fields("websocket.opcode", "websocket.payload_length", "websocket.payload_length_ext_64"))
+    assert [(opcode, int(long or size)) for opcode, size, long in sent] == [("1", 12), ("1", 70_000), ("2", 10)]
     events = packets(trace, tmp_path, "-Y", 'http.content_type == "text/event-stream"', *fields("http.file_data"))
     assert len(events) == 1
     resets = packets(trace, tmp_path, "-Y", "tcp.flags.reset == 1", *fields("tcp.dstport", "tcp.srcport"))
