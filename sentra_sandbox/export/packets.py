@@ -102,12 +102,6 @@ class TcpStream:
         self._next[1] += 1
         yield self._segment(time_ns, False, ACK)
 
-    def refused(self, time_ns: int, comment: str = "") -> Iterator[Packet]:
-        """A connection that was not accepted."""
-        yield self._segment(time_ns, False, SYN, comment=comment)
-        self._next[0] += 1
-        yield self._segment(time_ns, True, RST | ACK)
-
     def data(self, time_ns: int, to_client: bool, data: bytes) -> Iterator[Packet]:
         """Bytes in one direction."""
         for start in range(0, len(data), SEGMENT_BYTES):

@@ -171,9 +171,6 @@ def _steps(connection: Connection, exchanges: list[Exchange], secrets: bool) -> 
 def _tcp(connection: Connection, exchanges: list[Exchange], steps: Iterator[Step], said: str) -> Iterator[Packet]:
     stream = TcpStream(connection.client, (connection.server[0], _port(connection) if exchanges else connection.server[1]))
     latest = connection.opened_ns
-    if connection.closed_how == "refused" or not connection.allowed:
-        yield from stream.refused(latest, said)
-        return
     yield from stream.opened(latest, said)
     for time_ns, _, to_client, data, claimed in steps:
         latest = max(latest, time_ns)
