@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from events_by_hand import Script, ipv4, ipv6
@@ -10,6 +11,7 @@ from network_by_hand import Broker, a_day
 from test_network import hostile_events
 
 from sentra_sandbox.cli.exec_report import findings
+from sentra_sandbox.trace.events import Segment, SegmentKind
 from sentra_sandbox.trace.network_events import NetworkType
 from sentra_sandbox.views import network_summary
 from sentra_sandbox.views.summary import summarise
@@ -52,6 +54,12 @@ def test_ports_of_loopback_where_nothing_listens() -> None:
         s.call(2, "connect", 3, ipv4("10.0.0.1", 9), 16, result=-111),
     ])  # fmt: skip
     assert summary.refused_ports == (11434,)
+    later = Segment(0, SegmentKind.OUT, 3, 0, (111).to_bytes(4, "little"))
+    started = s.call(2, "connect", 7, ipv4("127.0.0.1", 5000), 16, result=-115)
+    assert summarise([started]).refused_ports == ()
+    assert summarise([started, replace(s.call(2, "getsockopt", 7, 1, 4, 0x1000, 0x2000), segments=(later,))]).refused_ports == (5000,)
+    done = replace(later, data=bytes(4))
+    assert summarise([started, replace(s.call(2, "getsockopt", 7, 1, 4, 0x1000, 0x2000), segments=(done,))]).refused_ports == ()
     assert "refused hosts: localhost:11434 (--allow-net localhost:11434)" in findings(summary, net="open")
     assert "localhost:11434" not in "".join(findings(summary, net="none"))
 
