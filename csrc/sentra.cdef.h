@@ -28,6 +28,8 @@ void sentra_arena_close(struct sentra_arena *arena);
 void sentra_arena_free(struct sentra_arena *arena);
 /* Readable when a producer asked for the sealer. */
 int sentra_arena_eventfd(struct sentra_arena *arena);
+/* In a process that writes into an arena which another one empties: wake that one through this eventfd of its arena. Takes fd over. */
+void sentra_arena_use_eventfd(struct sentra_arena *arena, int32_t fd);
 /* The sealer starts a round: empties the eventfd. Call before sentra_ring_peek. */
 void sentra_arena_listen(struct sentra_arena *arena);
 uint32_t sentra_arena_rings(struct sentra_arena *arena);
@@ -100,6 +102,8 @@ struct sentra_setup_op {
     const char *b;      /* per kind: target, content */
     const char *c;      /* per kind: file system type */
     const char *d;      /* per kind: mount data */
+    const void *data;   /* per kind: messages, listeners */
+    uint64_t data_bytes;
 };
 
 enum sentra_setup_kind {
@@ -110,7 +114,44 @@ enum sentra_setup_kind {
     SENTRA_SETUP_LOOPBACK_UP = 5, /* bring lo up in the new network namespace */
     SENTRA_SETUP_RLIMIT = 6,      /* setrlimit(flags, {value, value}) in the agent */
     SENTRA_SETUP_PIVOT_ROOT = 7,  /* make a the root, detach the old one */
-    SENTRA_SETUP_UMOUNT = 8       /* umount2(a, flags) */
+    SENTRA_SETUP_UMOUNT = 8,      /* umount2(a, flags) */
+    SENTRA_SETUP_NETLINK = 9,     /* send the batch `data` to netlink protocol `value`; a: the step, b: a name a line for each message;
+                                     flags: what its success provides (enum sentra_network_flag), the lack of which is then no error */
+    SENTRA_SETUP_LISTENERS = 10   /* open `value` sockets (data: struct sentra_listener[]) and send them over network_fd */
+};
+
+/* Parts of a sandbox's network that a host may lack. */
+enum sentra_network_flag {
+    SENTRA_NETWORK_IPV6 = 1,
+    SENTRA_NETWORK_TPROXY = 2,    /* nf_tables takes IPv4 connections to the listeners */
+    SENTRA_NETWORK_TPROXY_V6 = 4,
+    SENTRA_NETWORK_NO_TPROXY = 8  /* it cannot: listeners are on the ports themselves */
+};
+
+enum sentra_listener_kind {
+    SENTRA_LISTENER_TCP = 1,       /* transparent: accepts whatever TPROXY sends; getsockname of the accepted is what was meant */
+    SENTRA_LISTENER_UDP = 2,       /* transparent: the address that was meant comes as ancillary data (IP_ORIGDSTADDR) */
+    SENTRA_LISTENER_DNS_TCP = 3,
+    SENTRA_LISTENER_DNS_UDP = 4,
+    SENTRA_LISTENER_LOCAL_TCP = 5, /* a port of the host's loopback that is open to the program */
+    SENTRA_SENDER_RAW = 6          /* from the socket maker only: sends whole IP packets, receives nothing */
+};
+
+struct sentra_listener {
+    uint8_t kind;                 /* enum sentra_listener_kind */
+    uint8_t family;               /* AF_INET, AF_INET6 */
+    uint8_t needs;                /* enum sentra_network_flag: left out where one of them is missing */
+    uint8_t reserved;
+    uint32_t port;
+    uint8_t address[16];          /* network order; IPv4 in the first four bytes */
+};
+
+/* What arrives at the other end of network_fd, in one message with the sockets as SCM_RIGHTS; their listeners follow in the same order. */
+struct sentra_handout {
+    uint32_t have;                /* enum sentra_network_flag */
+    int32_t tproxy_errno;         /* why TPROXY is missing, 0: it was not asked for */
+    uint32_t count;
+    uint32_t reserved;
 };
 
 struct sentra_launch_options {
@@ -135,6 +176,7 @@ struct sentra_launch_options {
     int32_t cpu;                  /* pin the agent to this CPU, or -1 */
     const int32_t *keep_fds;      /* descriptors from 3 up that the program inherits under their numbers; all others are closed */
     int32_t keep_fds_count;
+    int32_t network_fd;           /* SOCK_SEQPACKET: where SENTRA_SETUP_LISTENERS sends its sockets, or -1: they are closed */
 };
 
 /*
@@ -143,6 +185,26 @@ struct sentra_launch_options {
  * The sandbox dies with the calling thread. With trace points in the filter the traced calls fail with ENOSYS.
  */
 int sentra_launch_untraced(const struct sentra_launch_options *options, int32_t *wait_status, struct sentra_error *error);
+
+/* ---- sandbox: sockets inside a running sandbox's network ------------------------------------------------ */
+
+/* One request to a socket maker; the answer is an int32_t errno, and with 0 the socket as SCM_RIGHTS. */
+struct sentra_socket_request {
+    uint8_t kind;                 /* SENTRA_LISTENER_TCP: listening at local; SENTRA_LISTENER_UDP: at local, connected to remote if that has a port;
+                                     SENTRA_SENDER_RAW: no addresses */
+    uint8_t family;
+    uint8_t reserved[2];
+    uint32_t local_port;
+    uint32_t remote_port;
+    uint8_t local[16];
+    uint8_t remote[16];
+};
+
+/*
+ * Fork a process that makes sockets in the network namespace of the socket inside_fd. Returns the SOCK_SEQPACKET descriptor that takes requests, -1:
+ * *error. It ends when that descriptor is closed; the caller then reaps *pid.
+ */
+int sentra_socket_maker(int32_t inside_fd, int32_t *pid, struct sentra_error *error);
 
 /* ---- intercept: one recorded run ------------------------------------------------------------------- */
 
@@ -157,6 +219,27 @@ struct sentra_run_options {
     int32_t serialise;            /* 1: one thread of the run in user code at a time */
     int32_t job_control;          /* 1: when the agent is stopped by the terminal, stop this process too */
     uint64_t max_capture;         /* bytes of one buffer kept at most, 0 = all of it */
+    int32_t network;              /* 1: the sandbox has a network of its own: endpoints are recorded, unix sockets of the host refused */
+    int32_t ask_ports;            /* 1: TCP ports are asked for (SENTRA_REQUEST_PORT) before a connect to them goes on */
+    int32_t request_fd;           /* sentra_request goes out here, answers (one byte each) come in; a socket; 0 or -1: none */
+    const char *const *unix_allow; /* paths of unix sockets, and of directories of them, that may be reached; NULL-terminated, or NULL */
+    const char *trust_path;       /* the run's bundle of certificates as the program sees it, or NULL. Strings: kept until the run is freed */
+    uint64_t trust_dev, trust_ino; /* the same file */
+};
+
+/* What the engine asks of the supervisor by request_fd. An answer is waited for, ten seconds at most; then nothing is asked any more. */
+enum sentra_request_kind {
+    SENTRA_REQUEST_TRUST = 1,     /* trust_path was opened for the first time: answered when it is complete */
+    SENTRA_REQUEST_PORT = 2,      /* value = TCP port that a connect wants: answered when it is listened to */
+    SENTRA_REQUEST_START = 3      /* the first internet socket was made; not answered */
+};
+
+/* What an answer's byte may say besides that it is one. */
+enum sentra_answer { SENTRA_ANSWER_EVERY_PORT = 2 /* every port is listened to: no need to ask again */ };
+
+struct sentra_request {
+    uint32_t kind;                /* enum sentra_request_kind */
+    uint32_t value;
 };
 
 struct sentra_run_stats {

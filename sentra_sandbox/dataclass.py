@@ -5,7 +5,7 @@ wait for. Here a class costs 0.1 ms. Type checkers see the standard decorator. A
 (``dataclasses.replace``, ``asdict``, ``fields``) work on the classes too: what they ask for is made when they ask.
 
 Only what is used here exists: ``frozen``, ``slots`` (always both), defaults, ``factory`` for a default that is made
-anew for each object.
+anew for each object, ``__post_init__``.
 """
 
 from __future__ import annotations
@@ -54,20 +54,23 @@ def _made(cls: type) -> type:
     inherited: tuple[str, ...] = getattr(cls, "_names", ())
     names = (*inherited, *own)
     defaults = {**getattr(cls, "_defaults", {}), **{name: members.pop(name) for name in own if name in members}}
-    methods = (_constructor(names, defaults), __repr__, __eq__, __hash__, __setattr__, __delattr__, __getstate__, __setstate__)
+    make = _constructor(names, defaults, "__post_init__" in members)
+    methods = (make, __repr__, __eq__, __hash__, __setattr__, __delattr__, __getstate__, __setstate__)
     members = {method.__name__: method for method in methods} | members
     members |= {"__slots__": own, "__match_args__": names, "_names": names, "_defaults": defaults}
     members |= {"__dataclass_fields__": _Fields(), "_key": staticmethod(attrgetter(*names))}
     return type(cls)(cls.__name__, cls.__bases__, members)
 
 
-def _constructor(names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+def _constructor(names: tuple[str, ...], defaults: dict[str, Any], after: bool) -> Any:
     """``__init__`` as source, compiled: objects are made as quickly as the standard module makes them."""
     values = {name: f"_{name}.make() if {name} is _{name} else {name}" for name in names}
     parameters = [f"{name}=_{name}" if name in defaults else name for name in names]
     body = [
         f" _set(self, '{name}', {values[name] if type(defaults.get(name)) is factory else name})" for name in names
     ]
+    if after:
+        body.append(" self.__post_init__()")
     space = {"_set": object.__setattr__, **{f"_{name}": value for name, value in defaults.items()}}
     exec("\n".join([f"def __init__(self, {', '.join(parameters)}):", *body]), space)
     return space["__init__"]

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "trace": {"dataclass", "syscalls", "native", "errors"},
     "views": {"trace", "syscalls", "errors"},
     "sandbox": {"dataclass", "policy", "syscalls", "native", "errors"},
-    "network": {"views", "trace", "native", "errors"},
+    "network": {"dataclass", "views", "trace", "native", "errors"},
     "record": {"network", "dataclass", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "replay": {"record", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "export": {"views", "trace", "syscalls", "errors"},

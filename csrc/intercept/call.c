@@ -182,6 +182,15 @@ static void remember_boundary(struct task *task, uint64_t ip, uint64_t sp, int64
     task->at_boundary = 1;
 }
 
+static void put_registers_back(struct task *task, int64_t result)
+{
+    struct user_regs_struct regs = task->call.saved;
+
+    regs.rax = (uint64_t)result;
+    regs.orig_rax = task->call.nr;
+    ptrace(PTRACE_SETREGS, task->tid, 0, &regs);
+}
+
 /* The kernel skips a call whose number is -1 and returns what is in rax. */
 static void complete_answered(struct sentra_run *run, struct task *task)
 {
@@ -189,11 +198,17 @@ static void complete_answered(struct sentra_run *run, struct task *task)
     uint16_t flags = call->answered == 1 ? SENTRA_FLAG_REFUSED : SENTRA_FLAG_ANSWERED;
     int trap = call->answered == 1 && task->held_count && task->held[task->held_count - 1].info.si_signo == SIGSYS;
 
+    if (task->scratch.slot)
+        scratch_restore(run, task);
+    if (call->registers_changed)
+        put_registers_back(task, call->answer);
     set_register(task, REGISTER(orig_rax), (uint64_t)-1);
     set_register(task, REGISTER(rax), trap ? call->nr : (uint64_t)call->answer); /* as after SECCOMP_RET_TRAP */
     if (call->foreign_abi)
         flags |= SENTRA_FLAG_FOREIGN_ABI;
     record_call(run, task, call->answer, flags);
+    if (call->watch)
+        network_completed(run, task, call->answer);
     remember_boundary(task, call->ip, call->sp, call->answer);
     if (trap && !task->injecting)
         signal_inject_held(run, task, PLACE_BOUNDARY);
@@ -220,7 +235,7 @@ static void let_in(struct sentra_run *run, struct task *task)
         record_call(run, task, 0, 0);
         ptrace(PTRACE_CONT, task->tid, 0, 0L);
         return;
-    } else if (flags & SENTRA_CALL_BLOCKS) {
+    } else if ((flags & SENTRA_CALL_BLOCKS) && !call->keeps_turn) {
         enum output_way way = output_entry(run, task);
 
         if (way == OUTPUT_WAIT) {
@@ -251,6 +266,8 @@ void call_enter(struct sentra_run *run, struct task *task)
 
     if (tracee_call_info(task->tid, &info, INFO_SECCOMP))
         return; /* killed meanwhile */
+    if (task->scratch.slot)
+        scratch_release(run, task);
     memset(call, 0, offsetof(struct call, saved));
     call->nr = info.seccomp.nr;
     memcpy(call->args, info.seccomp.args, sizeof call->args);
@@ -288,15 +305,6 @@ void call_enter(struct sentra_run *run, struct task *task)
 
 /* ---- completion ---- */
 
-static void put_registers_back(struct task *task, int64_t result)
-{
-    struct user_regs_struct regs = task->call.saved;
-
-    regs.rax = (uint64_t)result;
-    regs.orig_rax = task->call.nr;
-    ptrace(PTRACE_SETREGS, task->tid, 0, &regs);
-}
-
 /* At a syscall-exit stop, with the turn: record the call and go on. */
 void call_complete(struct sentra_run *run, struct task *task)
 {
@@ -316,6 +324,10 @@ void call_complete(struct sentra_run *run, struct task *task)
         if (result != -EINTR)
             set_register(task, REGISTER(orig_rax), call->nr);
     }
+    if (task->scratch.slot)
+        scratch_restore(run, task);
+    if (call->as_sendmsg)
+        result = network_sent_one(task, result);
     if (call->registers_changed)
         put_registers_back(task, result);
     if (result <= -512 && result >= -516) {
@@ -325,6 +337,8 @@ void call_complete(struct sentra_run *run, struct task *task)
     }
     record_call(run, task, result, flags);
     output_done(run, task);
+    if (call->watch)
+        network_completed(run, task, result);
     call->in_exec = 0;
     if (call->nr == SYS_rt_sigprocmask || call->nr == SYS_rt_sigreturn)
         signal_read_mask(task);

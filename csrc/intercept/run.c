@@ -474,6 +474,7 @@ struct sentra_run *sentra_run_new(const struct sentra_run_options *options, stru
         sentra_run_free(run);
         return NULL;
     }
+    network_init(run);
     if (run->filter_count)
         memcpy(run->filter, options->launch.filter, run->filter_count * 8u);
     run->ring_wake_at = run->writer.ring->capacity / 4;
@@ -514,6 +515,7 @@ void sentra_run_free(struct sentra_run *run)
         while (run->tasks[index])
             task_remove(run, run->tasks[index]);
     files_free(run);
+    network_free(run);
     free(run->filter);
     if (run->done_fd >= 0)
         close(run->done_fd);

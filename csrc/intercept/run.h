@@ -22,6 +22,7 @@
 #include "../sandbox/launch.h"
 #include "../sentra.h"
 #include "../syscalls.h"
+#include "network.h"
 #include "tracee.h"
 
 /* Where a task is between its stops. */
@@ -64,6 +65,9 @@ struct call {
     uint8_t interrupted;    /* a wait that a held signal interrupts as it begins: `answer` is its result */
     uint8_t registers_changed; /* arguments were changed: `saved` has the program's, put back at exit */
     uint8_t in_exec;        /* an execve that may succeed: the completed image is reported by an event */
+    uint8_t watch;          /* enum network_watch: network_completed() looks at it */
+    uint8_t keeps_turn;     /* a call that may wait, but keeps the turn until it does */
+    uint8_t as_sendmsg;     /* a sendmmsg that is executed as sendmsg */
     struct user_regs_struct saved;
 };
 
@@ -103,6 +107,7 @@ struct task {
     struct held_signal held[HELD_SIGNALS_MAX];
     uint8_t held_count;
     uint8_t looks_at_clock; /* while a signal was held */
+    struct scratch scratch; /* memory of the program that holds what the kernel is to see in the place of an argument */
 };
 
 #define TASK_BUCKETS 1024u
@@ -176,6 +181,8 @@ struct sentra_run {
     struct mapped_by *mapped;             /* open addressing, capacity a power of two */
     uint32_t mapped_count, mapped_capacity;
     uint8_t moved_noted, mapped_noted;
+
+    struct network_state network;
 
     uint8_t inexact;         /* the grade was lost: forced switches need no more proof */
     uint8_t failed;          /* recording is impossible: everything is being killed */

@@ -261,9 +261,9 @@ void watch_holder(struct sentra_run *run)
     int overdue;
 
     if (task && task->state == TASK_CALL && task->call.row && (task->call.row->flags & SENTRA_CALL_BLOCKS) && !task->call.in_exec &&
-        now - task->call.enter_ns > OUTPUT_WAITS_NS) { /* a write to a standard stream that was expected not to wait */
+        now - task->call.enter_ns > OUTPUT_WAITS_NS) { /* a call that was expected not to wait: a write to a standard stream, mostly */
         call_without_turn(run, task);
-        if (!run->output_writer)
+        if (!run->output_writer && !task->call.keeps_turn)
             run->output_writer = task;
         return;
     }

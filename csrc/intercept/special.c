@@ -270,4 +270,6 @@ void enter_special(struct sentra_run *run, struct task *task)
     default:
         break;
     }
+    if (run->options.network || run->options.trust_path)
+        enter_network(run, task);
 }

@@ -76,6 +76,8 @@ void task_remove(struct sentra_run *run, struct task *task)
         atomic_store_explicit(&run->in_flight[task->slot].task, 0, memory_order_release);
         run->slot_used[task->slot / 64] &= ~(1ull << (task->slot % 64));
     }
+    scratch_release(run, task);
+    socket_forget(run, task->tid);
     free(task->stash.data);
     free(task);
     run->live_tasks--;
@@ -86,6 +88,7 @@ void task_remove(struct sentra_run *run, struct task *task)
 void task_rename(struct sentra_run *run, struct task *task, int32_t tid)
 {
     unlink_task(run, task);
+    socket_forget(run, task->tid);
     task->tid = tid;
     task->next = *bucket(run, tid);
     *bucket(run, tid) = task;

@@ -32,6 +32,7 @@ struct sentra_arena {
     int fd;
     int event_fd;
     _Atomic uint32_t told;                /* 1: the eventfd is readable or about to be */
+    int elsewhere;                        /* 1: another process empties the eventfd, so `told` cannot be known */
     unsigned char *head;                  /* control page and in-flight slots */
     uint32_t rings;
     uint64_t capacity[SENTRA_RINGS_MAX];  /* checked copies: the file's own may change under us */
@@ -181,7 +182,8 @@ struct sentra_arena *sentra_arena_create(const char *path, uint64_t ring_bytes, 
     for (uint32_t i = 0; i < rings; i++) {
         if (map_ring(arena, i, ring_bytes, head_bytes + i * ring_bytes, error) < 0)
             goto failed;
-        prefault(arena->data[i], 2 * ring_bytes);
+        if (i == 0) /* the engine's; other writers come late, if at all, and pay for what they touch */
+            prefault(arena->data[i], 2 * ring_bytes);
     }
     init_control(arena, ring_bytes, rings);
     return arena;
@@ -266,6 +268,13 @@ int sentra_arena_eventfd(struct sentra_arena *arena)
     return arena->event_fd;
 }
 
+void sentra_arena_use_eventfd(struct sentra_arena *arena, int32_t fd)
+{
+    close(arena->event_fd);
+    arena->event_fd = fd;
+    arena->elsewhere = 1;
+}
+
 uint32_t sentra_arena_rings(struct sentra_arena *arena)
 {
     return arena->rings;
@@ -291,7 +300,7 @@ void sentra_arena_wake_sealer(struct sentra_arena *arena)
     uint64_t one = 1;
 
     /* The exchange orders it after the caller's store of `tail`; a plain look at `told` could be older than that store. */
-    if (atomic_exchange(&arena->told, 1))
+    if (atomic_exchange(&arena->told, 1) && !arena->elsewhere)
         return;
     /* Only EAGAIN at 2^64 - 2 unread wake-ups could fail here, and then it is readable anyway. */
     if (write(arena->event_fd, &one, sizeof one) < 0)

@@ -107,6 +107,7 @@ static int each_part(const struct vector *vector, const unsigned char *data, uin
 struct placement {
     struct vector vectors[40];
     uint32_t count;
+    uint64_t awaited; /* the vector whose data come next: messages may share one */
 };
 
 static const struct vector *vector_at(const struct placement *placement, uint64_t address)
@@ -131,7 +132,7 @@ static int is_vector(const struct actor *actor, const struct placement *placemen
 
     if (segment->kind != SENTRA_SEGMENT_IN || segment->size % sizeof(struct iovec) || (segment->flags & SENTRA_SEGMENT_SPILLED))
         return 0;
-    if (vector_at(placement, segment->addr))
+    if (vector_at(placement, segment->addr) && (memory == SENTRA_MEM_IOVEC || placement->awaited == segment->addr))
         return 0;
     if (memory == SENTRA_MEM_IOVEC)
         return segment->addr == actor->call.args[segment->arg];
@@ -171,7 +172,7 @@ static uint64_t next_message_vector(const struct actor *actor, const struct sent
 static int apply_segments(struct sentra_replay *replay, struct actor *actor, const struct sentra_event *event, uint8_t kind)
 {
     struct segment_walk walk = segments_of(event);
-    struct placement placement = {.count = 0};
+    struct placement placement = {.count = 0, .awaited = 0};
     const struct sentra_segment *segment, *headers = NULL;
     uint32_t message = 0;
 
@@ -187,8 +188,11 @@ static int apply_segments(struct sentra_replay *replay, struct actor *actor, con
         if (is_vector(actor, &placement, segment, message_vector) && placement.count < 40) {
             placement.vectors[placement.count++] =
                 (struct vector){(const struct iovec *)data, segment->size / (uint32_t)sizeof(struct iovec), segment->addr};
+            placement.awaited = segment->addr;
             message++;
             vector = NULL;
+        } else if (segment->addr == placement.awaited) {
+            placement.awaited = 0;
         }
         if (segment->kind != kind)
             continue;

@@ -77,7 +77,13 @@ static const struct sentra_event *event_at(const struct replay_chunk *chunk, uin
     return event;
 }
 
-/* The event after the current one, without making it the current one; NULL at the end. Notes are for people and are skipped. */
+/* Notes are for people; the network's events come from another ring and stand anywhere. Neither says anything about what is to be done. */
+static int is_beside(const struct sentra_event *event)
+{
+    return event->type == SENTRA_EVENT_NOTE || event->type >= SENTRA_EVENT_ENDPOINT;
+}
+
+/* The event after the current one, without making it the current one; NULL at the end. Those beside the run are skipped. */
 const struct sentra_event *feed_peek(struct sentra_replay *replay)
 {
     for (;;) {
@@ -91,7 +97,7 @@ const struct sentra_event *feed_peek(struct sentra_replay *replay)
                 return NULL;
         }
         event = event_at(replay->current, replay->position);
-        if (!event || event->type != SENTRA_EVENT_NOTE)
+        if (!event || !is_beside(event))
             return event;
         replay->position += event->size;
     }
@@ -121,7 +127,7 @@ static int join_chunk(struct sentra_replay *replay)
 /* Events that come about without a turn: they may stand between a call of the task that has it and the signal that the call returned to. */
 static int needs_no_turn(const struct sentra_event *event)
 {
-    return event->type == SENTRA_EVENT_EXIT || event->type == SENTRA_EVENT_STOP || event->type == SENTRA_EVENT_NOTE ||
+    return event->type == SENTRA_EVENT_EXIT || event->type == SENTRA_EVENT_STOP || is_beside(event) ||
            event->type == SENTRA_EVENT_FILE || (event->type == SENTRA_EVENT_SYSCALL && (event->flags & SENTRA_FLAG_IN_FLIGHT));
 }
 
@@ -141,7 +147,7 @@ const struct sentra_event *feed_peek_of(struct sentra_replay *replay, int32_t in
         event = event_at(replay->current, replay->position + ahead);
         if (!event)
             return NULL;
-        if (event->task == inner_tid)
+        if (event->task == inner_tid && !is_beside(event))
             return event;
     }
     return NULL;

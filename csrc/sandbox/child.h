@@ -45,8 +45,17 @@ void sentra_child_wait(const struct sentra_channel *channel);
 /* fork() without the C library's atfork handlers and locks. */
 pid_t sentra_fork(uint64_t clone_flags);
 
+/* What the operations of one setup hand on to those after them. */
+struct sentra_setup_state {
+    int32_t network_fd;
+    uint32_t have; /* enum sentra_network_flag */
+    int32_t tproxy_errno;
+};
+
 /* Steps of the setup; they return 0, or -1 with *error filled without malloc or stdio. */
-int sentra_setup_op_run(const struct sentra_setup_op *op, struct sentra_error *error);
+int sentra_setup_op_run(const struct sentra_setup_op *op, struct sentra_setup_state *state, struct sentra_error *error);
+int sentra_netlink_run(const struct sentra_setup_op *op, struct sentra_setup_state *state, struct sentra_error *error);
+int sentra_listeners_run(const struct sentra_setup_op *op, const struct sentra_setup_state *state, struct sentra_error *error);
 int sentra_setup_op_in_agent(const struct sentra_setup_op *op, struct sentra_error *error);
 int sentra_loopback_up(struct sentra_error *error);
 int sentra_keep_capabilities(uint64_t keep, struct sentra_error *error);
@@ -58,6 +67,12 @@ int sentra_child_error(struct sentra_error *error, int err, const char *step, co
 /* The main functions of the two processes. */
 _Noreturn void sentra_init_run(const struct sentra_launch_options *options, struct sentra_channel *channel);
 _Noreturn void sentra_agent_run(const struct sentra_launch_options *options, const struct sentra_channel *channel);
+
+/* Sockets (sockets.c). They return a descriptor, or -1 with errno. */
+int sentra_open_socket(int type, uint8_t family, const uint8_t *address, uint32_t port, int shared);
+int sentra_connect_socket(int fd, uint8_t family, const uint8_t *address, uint32_t port);
+/* One message with descriptors; count 0: none. */
+int sentra_send_fds(int socket, const void *bytes, size_t size, const int *fds, int count);
 
 /* pid 1's life after the fork: reap, forward, end with the agent. */
 _Noreturn void sentra_init_reap(pid_t agent, int end_fd, int has_pid_namespace);

@@ -19,12 +19,13 @@
 
 static void run_setup(const struct sentra_launch_options *options, const struct sentra_channel *channel)
 {
+    struct sentra_setup_state state = {.network_fd = options->network_fd, .have = SENTRA_NETWORK_NO_TPROXY};
     struct sentra_error error;
     const mode_t mask = umask(0); /* modes in the plan are meant as they are written */
 
     memset(&error, 0, sizeof error);
     for (int32_t i = 0; i < options->ops_count; i++)
-        if (sentra_setup_op_run(&options->ops[i], &error) < 0)
+        if (sentra_setup_op_run(&options->ops[i], &state, &error) < 0)
             sentra_child_fail_error(channel, &error, SENTRA_EXIT_SETUP);
     umask(mask);
 }

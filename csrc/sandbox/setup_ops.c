@@ -98,7 +98,7 @@ int sentra_loopback_up(struct sentra_error *error)
     return failed ? fail_at(error, err, "bring the loopback interface up", "lo", NULL) : 0;
 }
 
-int sentra_setup_op_run(const struct sentra_setup_op *op, struct sentra_error *error)
+int sentra_setup_op_run(const struct sentra_setup_op *op, struct sentra_setup_state *state, struct sentra_error *error)
 {
     char number[24];
 
@@ -125,6 +125,10 @@ int sentra_setup_op_run(const struct sentra_setup_op *op, struct sentra_error *e
         if (umount2(op->a, (int)op->flags) == 0)
             return 0;
         return fail_at(error, errno, "unmount", op->a, NULL);
+    case SENTRA_SETUP_NETLINK:
+        return sentra_netlink_run(op, state, error);
+    case SENTRA_SETUP_LISTENERS:
+        return sentra_listeners_run(op, state, error);
     default:
         return fail_at(error, EINVAL, "carry out an unknown setup operation", sentra_number_text(number, op->kind), NULL);
     }

@@ -21,6 +21,7 @@ Examples:
   sentra-sandbox exec -- python agent.py
   sentra-sandbox exec --name nightly --timeout 10m -- npm test
   sentra-sandbox exec --net none -C /tmp -e DEBUG=1 -- ./tool --flag
+  sentra-sandbox exec --allow-net localhost:11434 --map api.openai.com=127.0.0.1:8443 -- python agent.py
 """
 
 

@@ -38,9 +38,16 @@ EXEC_OPTIONS = (
     ExecOption("-o --output", "text", "DIR", "Put the run into this new directory instead of the store of all runs."),
     ExecOption("--name", "text", "NAME", "Give the run a name; RUN arguments of other commands accept it."),
     ExecOption(
-        "--net", "choice", "", "Network of the program: that of this machine, or none but its own loopback.",
-        choices=("host", "none"), default="host",
+        "--net", "choice", "",
+        "Network of the program: open (its own, we carry what is allowed), none but its own loopback, or host (this machine's, not a wall).",
+        choices=("open", "none", "host"), default="open",
     ),
+    ExecOption(
+        "--allow-net", "texts", "HOST[:PORT]",
+        "With --net open, also let it reach this: localhost:11434, db.internal:5432, 10.0.0.0/8, unix:/run/x.sock.",
+    ),
+    ExecOption("--map", "texts", "NAME[:PORT]=HOST:PORT", "Send connections to this name elsewhere: api.openai.com=127.0.0.1:8443."),
+    ExecOption("--policy", "text", "FILE", "What may be reached and how TLS is treated: the network and tls keys of a policy file."),
     ExecOption("-C --chdir", "text", "DIR", "Start the program in this directory."),
     ExecOption("-e --env", "texts", "K=V", "Set an environment variable; '-e K' passes on the one that is set here."),
     ExecOption("--clean-env", "flag", "", "Start from PATH, HOME, TERM and LANG only, then apply -e."),

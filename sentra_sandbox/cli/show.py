@@ -9,8 +9,9 @@ from sentra_sandbox.cli.runs import open_run
 from sentra_sandbox.errors import UsageError
 from sentra_sandbox.syscalls.table_format import CLASSES
 from sentra_sandbox.trace.events import EventType
+from sentra_sandbox.trace.network_events import NetworkType
 
-TYPE_NAMES = [kind.name.lower() for kind in EventType]
+TYPES = {kind.name.lower(): kind.value for kind in (*EventType, *NetworkType)}
 NS_PER_S = 1_000_000_000
 
 HELP = """Show the events of RUN, decoded, one a line, or one of the views.
@@ -25,6 +26,8 @@ Examples:
   sentra-sandbox show last --class network
   sentra-sandbox show nightly --path '*/.ssh/*'
   sentra-sandbox show last --tree
+  sentra-sandbox show last --net
+  sentra-sandbox show last --http 3
   sentra-sandbox show last --syscall openat,connect --json | jq -r .text
 """
 
@@ -52,9 +55,9 @@ Examples:
     "--type",
     "types",
     multiple=True,
-    type=click.Choice(TYPE_NAMES),
+    type=click.Choice(list(TYPES)),
     metavar="TYPE",
-    help=f"Only events of this type: {', '.join(TYPE_NAMES)} (repeatable).",
+    help=f"Only events of this type: {', '.join(TYPES)} (repeatable).",
 )
 @click.option("--since", "since_s", type=DURATION, default=None, help="Leave out what was before this time of the run.")
 @click.option("--until", "until_s", type=DURATION, default=None, help="Leave out what was after this time of the run.")
@@ -74,6 +77,11 @@ Examples:
 @click.option("--tree", "view", flag_value="tree", help="Show the processes instead.")
 @click.option("--files", "view", flag_value="files", help="Show the files that were read and written instead.")
 @click.option("--summary", "view", flag_value="summary", help="Show the summary that exec prints at the end instead.")
+@click.option("--net", "view", flag_value="net", help="Show DNS queries, connections and HTTP exchanges over time instead.")
+@click.option(
+    "--http", "exchange", type=click.IntRange(min=0), default=None, metavar="N", help="Show HTTP exchange N (see --net) instead."
+)
+@click.option("--show-secrets", is_flag=True, help="With --net and --http: do not mask keys, tokens and cookies in heads and URLs.")
 @click.argument("run", metavar="RUN")
 def command(
     run: str,
@@ -89,7 +97,14 @@ def command(
     as_json: bool,
     follow: bool,
     view: str | None,
+    exchange: int | None,
+    show_secrets: bool,
 ) -> None:
+    if exchange is not None and view:
+        raise UsageError(f"--http and --{view} are different views.", "Leave out one of them.")
+    view = "http" if exchange is not None else view
+    if show_secrets and view not in ("net", "http"):
+        raise UsageError("--show-secrets goes with --net and --http.", "The other views show the calls as they are.")
     filtered = bool(pids or syscalls or classes or path or types or since_s or until_s or limit)
     if view and (filtered or follow):
         raise UsageError(
@@ -97,6 +112,16 @@ def command(
             "Leave out one of them.",
         )
     with open_run(run) as trace:
+        if exchange is not None:
+            from sentra_sandbox.cli.show_exchange import show_exchange
+
+            show_exchange(trace, exchange, as_json=as_json, secrets=show_secrets)
+            return
+        if view == "net":
+            from sentra_sandbox.cli.show_network import show_network
+
+            show_network(trace, as_json=as_json, secrets=show_secrets)
+            return
         if view:
             from sentra_sandbox.cli.show_views import VIEWS
 
@@ -108,8 +133,9 @@ def command(
         selection = Selection(
             pids=frozenset(pids),
             calls=calls_named(syscalls, classes),
-            types=frozenset(EventType[name.upper()] for name in types),
+            types=frozenset(TYPES[name] for name in types),
             path=path,
+            network="network" in classes and not syscalls,
             since_ns=int((since_s or 0) * NS_PER_S),
             until_ns=None if until_s is None else int(until_s * NS_PER_S),
         )

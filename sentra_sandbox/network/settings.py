@@ -12,7 +12,8 @@ class BrokerSettings:
     """``arena``: path of the run's arena. ``trust``: path of the bundle file that the sandbox sees as its system bundle; the broker
     writes the run's CA into it
     ("" without interception). ``recording``: directory of the run that answers instead of the network ("" for the real one).
-    ``match``: options of the recorded world (see ``recorded``).
+    ``match``: options of the recorded world (see ``recorded``). ``variables``: those of the program's environment that name certificates,
+    as the user set them.
     """
 
     arena: str
@@ -21,3 +22,4 @@ class BrokerSettings:
     hostname: str = ""
     recording: str = ""
     match: dict[str, object] | None = None
+    variables: dict[str, str] | None = None

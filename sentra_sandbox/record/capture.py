@@ -29,7 +29,10 @@ def run(
     capture_output: Literal[True],
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
-    net: str = "host",
+    net: str = "open",
+    allow_net: Sequence[str] = (),
+    maps: Sequence[str] = (),
+    policy: str | Path | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -45,7 +48,10 @@ def run(
     capture_output: Literal[False] = False,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
-    net: str = "host",
+    net: str = "open",
+    allow_net: Sequence[str] = (),
+    maps: Sequence[str] = (),
+    policy: str | Path | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -62,7 +68,10 @@ def run(
     capture_output: bool = False,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
-    net: str = "host",
+    net: str = "open",
+    allow_net: Sequence[str] = (),
+    maps: Sequence[str] = (),
+    policy: str | Path | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -73,7 +82,9 @@ def run(
 ) -> RunResult:
     """Run ``command`` in a sandbox, record it, and return when it and all its children are gone.
 
-    ``env`` is the whole environment (None: this process's). ``net`` is ``host`` or ``none``. ``output`` is a new
+    ``env`` is the whole environment (None: this process's). ``net`` is ``open``, ``none`` or
+    ``host``; ``allow_net``, ``maps`` and ``policy`` are the command line's ``--allow-net``, ``--map`` and
+    ``--policy``. ``output`` is a new
     directory for the run instead of the store. ``timeout_s`` ends the program; then ``timed_out`` is set. ``profile``
     is a seccomp profile's name or file. ``stdin``, ``stdout``, ``stderr`` are file descriptors (None: this
     process's). With ``capture_output`` the result is a ``CapturedResult`` that holds all the program wrote; do not
@@ -95,6 +106,9 @@ def run(
             cwd=cwd,
             env=env,
             net=net,
+            allow_net=tuple(allow_net),
+            maps=tuple(maps),
+            policy=None if policy is None else str(policy),
             output=None if output is None else Path(output),
             name=name,
             timeout_s=timeout_s,

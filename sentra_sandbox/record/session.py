@@ -10,23 +10,22 @@ import _thread
 import os
 import time
 
-from sentra_sandbox.errors import HostError, RecordingError, SentraError, UsageError
+from sentra_sandbox.errors import HostError, RecordingError, SentraError
 from sentra_sandbox.native import ffi, lib, new_error
 from sentra_sandbox.record.options import RecordOptions, RunResult
 from sentra_sandbox.record.supervise import Deadline, SignalWatch, supervise
+from sentra_sandbox.record.terminal import TerminalKept
 from sentra_sandbox.sandbox.native_plan import plan_to_native
 
 TYPE_CHECKING = False  # type checkers take it for true; loading typing, pathlib and signal takes 13 ms
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable
     from typing import Any
 
+    from sentra_sandbox.record.own_network import NetworkChoice, OwnNetwork
     from sentra_sandbox.sandbox.plan import SandboxPlan
     from sentra_sandbox.trace.run import RunMetadata
     from sentra_sandbox.trace.writer import Sealer
-else:
-    import _signal as signal  # the same calls, without the enums of signal.py
 
 MARKS_LEFT = 32  # so many ended runs wait to be entered in the catalogue, then one run enters them all
 GO_SETTINGS = {"GODEBUG": "asyncpreemptoff=1"}  # Go's preemption signals come in the middle of computations
@@ -40,15 +39,17 @@ def record(options: RecordOptions, meanwhile: Callable[[], None] | None = None) 
     Raises ``CommandNotFound`` or ``CommandNotExecutable``, ``SetupError`` or ``HostError`` when the sandbox cannot be built,
     ``RecordingError`` when the trace could not be written (the program is ended then, what was recorded is kept).
     """
-    plan = _plan(options)
-    session = _Session(options, plan, meanwhile)
+    from sentra_sandbox.record.own_network import choose
+
+    choice = choose(options)
+    session = _Session(options, choice, _plan(options, choice), meanwhile)
     try:
         return session.run()
     finally:
         session.close()
 
 
-def _plan(options: RecordOptions) -> SandboxPlan:
+def _plan(options: RecordOptions, choice: NetworkChoice) -> SandboxPlan:
     from sentra_sandbox.dataclass import replace
     from sentra_sandbox.policy.cache import cached_filter
     from sentra_sandbox.policy.profiles import profile_file
@@ -58,14 +59,13 @@ def _plan(options: RecordOptions) -> SandboxPlan:
     env = dict(os.environ if options.env is None else options.env)
     for name, value in GO_SETTINGS.items():
         env.setdefault(name, value)
-    if options.net not in ("host", "none"):
-        raise UsageError(f"There is no network mode '{options.net}'.", "Use 'host' or 'none'.")
     cpus = sorted(os.sched_getaffinity(0))
     plan = default_plan(
         options.command,
         env=env,
         cwd=options.cwd,
-        net="none" if options.net == "none" else "host",
+        net=choice.mode,  # type: ignore[arg-type]
+        local_ports=choice.policy.local_ports,
         keep_fds=options.keep_fds,
         cpu=cpus[os.getpid() % len(cpus)],
     )
@@ -78,7 +78,9 @@ def _plan(options: RecordOptions) -> SandboxPlan:
 class _Session:
     """One recording from the arena's creation to the sealed run."""
 
-    def __init__(self, options: RecordOptions, plan: SandboxPlan, meanwhile: Callable[[], None] | None) -> None:
+    def __init__(
+        self, options: RecordOptions, choice: NetworkChoice, plan: SandboxPlan, meanwhile: Callable[[], None] | None
+    ) -> None:
         from sentra_sandbox.trace import run as runs
         from sentra_sandbox.trace.arena import Arena
 
@@ -89,7 +91,13 @@ class _Session:
         self._metadata = _metadata(options, plan)
         self._run_directory = runs.RunDirectory.create(_place(options, self._home, self._metadata.id), self._metadata)
         self._directory = self._run_directory.path
-        self._arena = Arena.create(f"{self._directory}/{runs.ARENA}")
+        self._arena = Arena.create(f"{self._directory}/{runs.ARENA}", rings=2 if choice.mode == "open" else 1)
+        self._own_network: OwnNetwork | None = None
+        if choice.mode == "open":
+            from sentra_sandbox.record.own_network import OwnNetwork
+
+            self._own_network = OwnNetwork(choice, plan, os.fspath(self._directory), self._arena)
+            self._plan = plan = self._own_network.plan
         self._native_plan = plan_to_native(ffi, plan)
         self._native_run: Any = ffi.NULL
         self._changed_file = ""
@@ -105,12 +113,15 @@ class _Session:
         started = time.monotonic()
         deadline = Deadline(self._options.timeout_s)
         failure: SentraError | None = None
-        with SignalWatch(self._options.forward_signals) as watch, _TerminalKept():
+        with SignalWatch(self._options.forward_signals) as watch, TerminalKept():
             engine = _EngineThread(self._engine)
             try:
                 self._leave_cpu()
                 self._show_in_catalogue()
-                supervise(self._native_run, self._arena.eventfd(), self._round, self._arena.close, deadline, watch)
+                network = self._own_network.network if self._own_network else None
+                supervise(self._native_run, self._arena.eventfd(), self._round, self._arena.close, deadline, watch, network)
+                if network is not None:
+                    network.stop(self._round)
             except RecordingError as error:
                 failure = error
             except BaseException:
@@ -130,6 +141,8 @@ class _Session:
         native.one_cpu = native.hide_vdso = native.serialise = 1
         native.job_control = self._options.forward_signals
         native.max_capture = self._options.max_capture
+        if self._own_network is not None:
+            self._own_network.fill(ffi, native)
         made = lib.sentra_run_new(native, self._error)
         if made == ffi.NULL:
             raise HostError("The recorder could not be set up: out of memory or descriptors.")
@@ -240,8 +253,12 @@ class _Session:
             duration_ns=int(seconds * 1e9),
             grade=_grade(stats),
             counts=counts,
-            note="ended by --timeout" if timed_out else "",
+            note="; ".join(self._notes(timed_out)),
         )
+
+    def _notes(self, timed_out: bool) -> list[str]:
+        lost = self._own_network.network.problem if self._own_network is not None else ""
+        return [note for note in ("ended by --timeout" if timed_out else "", lost) if note]
 
     def _add_to_catalogue(self, metadata: RunMetadata, discard: bool) -> None:
         if discard:  # nothing ran: no trace worth keeping
@@ -285,6 +302,8 @@ class _Session:
         if self._native_run != ffi.NULL:
             lib.sentra_run_free(self._native_run)
             self._native_run = ffi.NULL
+        if self._own_network is not None:
+            self._own_network.close()
         self._arena.free()
         self._run_directory.close()
 
@@ -338,35 +357,6 @@ class _EngineThread:
             raise interrupt
 
 
-class _TerminalKept:
-    """Gives the terminal back to the process group that had it, should the program have taken it and ended with it."""
-
-    def __enter__(self) -> None:
-        self._fd, self._group = _terminal()
-
-    def __exit__(self, *_: object) -> None:
-        if self._group <= 0:
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        try:
-            if os.tcgetpgrp(self._fd) != self._group:
-                os.tcsetpgrp(self._fd, self._group)
-        except OSError:
-            pass  # the terminal is gone
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _terminal() -> tuple[int, int]:
-    """Our controlling terminal among the standard descriptors and its foreground group; (-1, -1) if there is none."""
-    for fd in (0, 1, 2):
-        try:
-            if os.isatty(fd):
-                return fd, os.tcgetpgrp(fd)
-        except OSError:
-            continue
-    return -1, -1
-
-
 def _packed(program: bytes) -> str:
     import binascii
     import zlib
@@ -388,6 +378,9 @@ def _metadata(options: RecordOptions, plan: SandboxPlan) -> RunMetadata:
         host=host_description(),
         options={
             "net": options.net,
+            "allow_net": list(options.allow_net),
+            "maps": list(options.maps),
+            "policy": options.policy,
             "profile": options.profile,
             "timeout_s": options.timeout_s,
             "max_capture": options.max_capture,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
     from typing import Any
+
+    from sentra_sandbox.record.network import SandboxNetwork
 else:
     import _signal as signal  # the same calls, without the enums of signal.py
 
@@ -107,6 +109,7 @@ def supervise(
     on_failure: Callable[[], None],
     deadline: Deadline,
     watch: SignalWatch,
+    network: SandboxNetwork | None = None,
 ) -> None:
     """Wait until the engine has finished. ``on_round`` is called whenever the rings may need sealing,
     and first of all: what sealing needs is then ready when the program ends.
@@ -118,6 +121,8 @@ def supervise(
     poller = select.poll()
     for fd in (sealer_fd, done, *([watch.fd] if watch.fd >= 0 else [])):
         poller.register(fd, select.POLLIN)
+    if network is not None:
+        network.attach(poller)
     failure: BaseException | None = None
     finished = False
     ready: set[int] = set()
@@ -128,6 +133,8 @@ def supervise(
                 for number in watch.pending():
                     lib.sentra_run_signal(native_run, number)
             deadline.check(native_run)
+            if network is not None:
+                network.handle(ready)
             if failure is None:
                 on_round()
             if not finished:

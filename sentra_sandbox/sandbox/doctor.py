@@ -21,7 +21,7 @@ from errno import EACCES, EINVAL, ENOSPC, ENOSYS, EPERM, EUSERS
 from importlib.util import find_spec
 from pathlib import Path
 
-from sentra_sandbox.sandbox import trial
+from sentra_sandbox.sandbox import own_network_trial, trial
 from sentra_sandbox.sandbox.trial import Result, attempt
 
 MIN_KERNEL = (5, 11)  # close_range(CLOSE_RANGE_CLOEXEC)
@@ -29,7 +29,7 @@ MIN_FREE_BYTES = 1 << 30
 _CAP_SYS_PTRACE = 19
 _DOCKER = "start the container with --security-opt seccomp=unconfined"
 _INSIDE = "This is already inside a sandbox of sentra-sandbox: start it outside."
-_NEEDED = ("user", "mnt", "pid", "ipc", "uts", "cgroup")  # net: only for --net none
+_NEEDED = ("user", "mnt", "pid", "ipc", "uts", "cgroup")  # net: not for --net host
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ def probe(data_directory: Path | None = None) -> list[Probe]:
         _yama(host),
         _mapped_files(where),
         _free_disk(where),
+        _tried("network", own_network_trial.own_network, lambda result: network_remedy(result, host), required=False),
         _tried("landlock", trial.landlock, landlock_remedy, required=False),
         _cgroups(),
     ]
@@ -205,6 +206,16 @@ def filtered_remedy(call: str, host: Host) -> str:
     if host.seccomp_filters or host.in_container:
         return f"A seccomp filter around this process refuses {call}: {_DOCKER}."
     return f"This kernel refuses {call}: look at the kernel's log (dmesg)."
+
+
+def network_remedy(result: Result, host: Host) -> str:
+    """Why the sandbox could not have a network of its own."""
+    otherwise = "Until then record with --net host (the host's network, unrestricted) or --net none."
+    if "namespace" in result.detail or "_map" in result.detail:
+        return f"{namespace_remedy('net', result, host)} {otherwise}"
+    if host.seccomp_filters or host.in_container:
+        return f"{filtered_remedy('netlink sockets or IP_TRANSPARENT', host)} {otherwise}"
+    return f"Look at the kernel's log (dmesg). {otherwise}"
 
 
 def landlock_remedy(result: Result) -> str:

@@ -79,7 +79,16 @@ def inside_our_sandbox() -> bool:
         return False
 
 
+_OWN_NETWORK = (
+    "The kernel refused a part of the sandbox's own network; 'sentra-sandbox doctor' shows which. Without it: '--net none' (no "
+    "network at all) or '--net host' (the host's network, unrestricted)."
+)
+
 _REMEDIES = {
+    "set up the sandbox's network": _OWN_NETWORK,
+    "set up the sandbox's network (IPv6)": _OWN_NETWORK,
+    "send connections to the broker": _OWN_NETWORK,
+    "open the listeners and hand them out": _OWN_NETWORK,
     "enter the working directory": "Name an existing directory that this user may enter.",
     "close descriptors": "Linux 5.11 or later is needed.",
     "install the seccomp filter": (

@@ -65,11 +65,14 @@ def plan_to_native(ffi: Any, plan: SandboxPlan) -> NativePlan:
     for native_op, op in zip(options.ops[0 : len(plan.ops)], plan.ops, strict=True):
         native_op.kind, native_op.flags, native_op.value = op.kind, op.flags, op.value
         native_op.a, native_op.b, native_op.c, native_op.d = text(op.a), text(op.b), text(op.c), text(op.d)
+        if op.data:
+            native_op.data, native_op.data_bytes = keep(ffi.new("char[]", op.data)), len(op.data)
     options.sigmask = signal_mask(plan.blocked_signals)
     options.ignored_signals = signal_mask(plan.ignored_signals)
     options.no_aslr = plan.no_aslr
     options.trap_tsc = plan.trap_tsc
     options.cpu = -1 if plan.cpu is None else plan.cpu
+    options.network_fd = plan.network_fd
     _fill_arrays(ffi, options, keep, plan.keep_fds, plan.filter)
     return native
 

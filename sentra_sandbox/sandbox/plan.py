@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal
 
-    NetMode = Literal["host", "none"]
+    NetMode = Literal["host", "none", "open"]
 else:
     import _signal as signal  # the same calls, without the enums of signal.py
 
@@ -89,6 +89,7 @@ class SandboxPlan:
     trap_tsc: bool = False
     cpu: int | None = None  # pin to this CPU
     filter: bytes = b""  # struct sock_filter[], installed last
+    network_fd: int = -1  # SOCK_SEQPACKET: where the listeners of a network of its own go; -1: nobody will answer
 
 
 def default_plan(
@@ -101,10 +102,15 @@ def default_plan(
     protect_kernel: bool = True,
     keep_fds: Sequence[int] = (),
     cpu: int | None = None,
+    local_ports: Sequence[int] = (),
+    network_fd: int = -1,
+    tproxy: bool = True,
 ) -> SandboxPlan:
     """The plan for ``command`` (program and arguments): the user's files, namespaces of its own for everything else.
 
-    ``env`` and ``cwd`` default to this process's. ``net="none"`` gives an empty network namespace with loopback.
+    ``env`` and ``cwd`` default to this process's. ``net="none"`` gives an empty network namespace with loopback,
+    ``net="open"`` one whose connections all arrive at listeners that are sent over ``network_fd`` (``network.sockets.Listeners``):
+    those to ``local_ports`` of loopback too. ``tproxy=False`` builds it as on a kernel without TPROXY (see own_network.py).
     ``hide_cpus`` shows one CPU. ``protect_kernel`` makes the kernel's settings (/proc/sys, /sys) read-only when we
     are root: a root inside that is the same number as root outside could otherwise set core_pattern and run anything
     on the host.
@@ -120,8 +126,15 @@ def default_plan(
     if needs_shell(path, where or "."):
         path, argv = "/bin/sh", ("/bin/sh", path, *command[1:])
     namespaces = Namespace.USER | Namespace.MNT | Namespace.PID | Namespace.IPC | Namespace.UTS | Namespace.CGROUP
-    if net == "none":
+    if net != "host":
         namespaces |= Namespace.NET
+    ops = _default_ops(hide_cpus, protect_kernel and os.geteuid() == 0)
+    if net == "none":
+        ops.append(loopback_up())
+    elif net == "open":
+        from sentra_sandbox.sandbox.own_network import network_ops  # a millisecond that the other modes save
+
+        ops += network_ops(local_ports, tproxy)
     maps = id_maps()
     is_root = os.geteuid() == 0
     return SandboxPlan(
@@ -134,11 +147,12 @@ def default_plan(
         gid_map=maps.gid_map,
         deny_setgroups=maps.deny_setgroups,
         capabilities=ROOT_KEEPS if is_root else frozenset(),
-        ops=tuple(_default_ops(net, hide_cpus, protect_kernel and is_root)),
+        ops=tuple(ops),
         keep_fds=tuple(keep_fds),
         blocked_signals=frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         ignored_signals=inherited_ignored_signals(),
         cpu=cpu,
+        network_fd=network_fd,
     )
 
 
@@ -195,7 +209,7 @@ def inherited_ignored_signals() -> frozenset[int]:
     return frozenset(ignored - {signal.SIGPIPE, signal.SIGXFSZ})
 
 
-def _default_ops(net: NetMode, hide_cpus: bool, protect_kernel: bool) -> list[SetupOp]:
+def _default_ops(hide_cpus: bool, protect_kernel: bool) -> list[SetupOp]:
     ops = [
         mount("none", "/", None, MS_REC | MS_PRIVATE),
         mount("proc", "/proc", "proc", _KERNEL_QUIET),
@@ -208,8 +222,6 @@ def _default_ops(net: NetMode, hide_cpus: bool, protect_kernel: bool) -> list[Se
                 ops += [bind(path, path), mount(None, path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | _KERNEL_QUIET)]
         if os.path.ismount("/sys"):
             ops.append(mount(None, "/sys", None, MS_REMOUNT | MS_BIND | MS_RDONLY | _KERNEL_QUIET))
-    if net == "none":
-        ops.append(loopback_up())
     return ops
 
 

@@ -39,6 +39,8 @@ class SetupKind:
     RLIMIT = 6
     PIVOT_ROOT = 7
     UMOUNT = 8
+    NETLINK = 9
+    LISTENERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class SetupOp:
     b: str | None = None
     c: str | None = None
     d: str | None = None
+    data: bytes = b""
 
     def __str__(self) -> str:
         """The operation in words, for a person."""
@@ -65,6 +68,8 @@ class SetupOp:
             SetupKind.RLIMIT: f"limit {_limit_name(self.flags)} to {self.value}",
             SetupKind.PIVOT_ROOT: f"make {self.a} the root directory",
             SetupKind.UMOUNT: f"unmount {self.a}",
+            SetupKind.NETLINK: f"{self.a}: {'; '.join((self.b or '').splitlines())}",
+            SetupKind.LISTENERS: f"{self.a}: {', '.join((self.b or '').splitlines())}",
         }
         return texts[self.kind]
 

@@ -147,6 +147,12 @@ def namespace(kind: str) -> str:
     return "created"
 
 
+def unshare_network() -> None:
+    """Go into a network namespace of our own, with the right to change it."""
+    _become_root_of_user_namespace()
+    _check(_LIBC.unshare(NAMESPACES["net"]), "unshare the net namespace")
+
+
 def mount_proc() -> str:
     """Mount a fresh /proc in new user, mount and pid namespaces; it must show pid 1 to be us."""
     _become_root_of_user_namespace()

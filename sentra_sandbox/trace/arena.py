@@ -60,6 +60,10 @@ class Arena:
         """Becomes readable when a producer wants the rings emptied."""
         return int(lib.sentra_arena_eventfd(self.pointer))
 
+    def use_eventfd(self, fd: int) -> None:
+        """Another process empties the rings: wake it through this eventfd of its arena, which is taken over."""
+        lib.sentra_arena_use_eventfd(self.pointer, fd)
+
     def listen(self) -> None:
         """A round of draining begins: empty the eventfd."""
         lib.sentra_arena_listen(self.pointer)

@@ -32,11 +32,13 @@ class NetworkType(IntEnum):
 
     ENDPOINT = 64
     """Engine, task = the caller: a socket of the program got a peer (connect, or a first datagram). fields: ``fd``, ``protocol``
-    (``tcp``, ``udp``), ``local`` and ``remote`` as ``[address, port]``. Ties a connection to its task: its ``client`` equals ``local``."""
+    (``tcp``, ``udp``), ``local`` and ``remote`` as ``[address, port]``. Ties a connection to its task: its ``client`` equals ``local``
+    (only in its port where a datagram socket is bound to no address: ``local`` is then ``0.0.0.0`` or ``::``)."""
     UNIX_REFUSED = 65
     """Engine, task = the caller: a unix socket of the host was refused. fields: ``path``, ``reason``, ``remedy``."""
     TRUST = 66
-    """Engine, task = the caller: a certificate bundle was opened and ours shown. fields: ``path``, ``shown``."""
+    """Engine, task = the caller: a certificate bundle was opened and ours shown. fields: ``path``, ``shown``; where that was not
+    possible ``shown`` is "" and ``error`` says why."""
     DNS = 70
     """Broker. fields: ``client`` [address, port], ``server`` [address, port] as the program asked it, ``transport`` (``udp``, ``tcp``),
     ``name``, ``type``
@@ -79,6 +81,9 @@ class NetworkType(IntEnum):
     """Broker: one UDP datagram of a connection; direction."""
     PROBLEM = 83
     """Broker: something was refused or could not be understood. fields: ``what``, ``detail``, ``remedy``."""
+    WORLD = 84
+    """Broker, at the end of a run in a recorded world. fields: ``answered``, ``missed``, ``recorded`` and ``unused`` (numbers of
+    exchanges), ``first_unused`` (texts)."""
 
 
 class Direction(IntEnum):

@@ -15,7 +15,7 @@ from sentra_sandbox.views.places import Places, register, signed32
 
 AF_INET, AF_INET6 = 2, 10
 SOCK_DGRAM, SOCK_TYPE_MASK = 2, 0xF
-EINPROGRESS = 115
+EINPROGRESS, ECONNREFUSED = 115, 111
 MMSGHDR_BYTES, MSGHDR_BYTES = 64, 56
 
 
@@ -33,10 +33,14 @@ class HostUse:
 
 
 class HostTable:
-    """Follows a run's SYSCALL events in order; ``places`` must have been fed all events before."""
+    """Follows a run's SYSCALL events in order; ``places`` must have been fed all events before.
+
+    ``refused_ports`` are those of loopback where nothing listened, and nothing did later.
+    """
 
     def __init__(self, places: Places) -> None:
         self.hosts: dict[str, HostUse] = {}
+        self.refused_ports: dict[int, None] = {}
         self._places = places
         self._peer_of_datagram: dict[tuple[int, int], str] = {}  # (process, descriptor) → peer, "" before connect
         self._actions = {
@@ -80,6 +84,14 @@ class HostTable:
             self._peer_of_datagram[key] = address or ""
         elif address:
             self._use(address, event.result < 0 and event.result != -EINPROGRESS)
+            if address.startswith(("127.", "[::1]:")):
+                self._loopback(int(address.rpartition(":")[2]), event.result)
+
+    def _loopback(self, port: int, result: int) -> None:
+        if result == -ECONNREFUSED:
+            self.refused_ports[port] = None
+        elif result in (0, -EINPROGRESS):
+            self.refused_ports.pop(port, None)
 
     def _sendto(self, event: Event) -> None:
         address = _address_argument(event, 4)

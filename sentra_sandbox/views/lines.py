@@ -32,6 +32,10 @@ def event_text(event: Event, describe_fd: DescribeFd | None = None, *, max_strin
             max_string=max_string,
             describe_fd=describe_fd,
         )
+    if event.type >= EventType.ENDPOINT:
+        from sentra_sandbox.views.network_lines import network_text  # only runs with a network of their own need it
+
+        return network_text(event)
     writer = _WRITERS.get(event.type)
     return writer(event) if writer else f"--- event of type {event.type} ---"
 
@@ -163,10 +167,12 @@ def event_object(event: Event, text: str, processes: ProcessTable, paths: tuple[
 
 
 def type_name(number: int) -> str:
-    """``syscall``, ``exec``, ...; ``broker`` for 64 and above, the number for what this version does not know."""
-    if number >= EventType.ENDPOINT:
-        return "broker"
+    """``syscall``, ``exec``, ``dns``, ...; the number for what this version does not know."""
     try:
+        if number >= EventType.ENDPOINT:
+            from sentra_sandbox.trace.network_events import NetworkType
+
+            return NetworkType(number).name.lower()
         return EventType(number).name.lower()
     except ValueError:
         return str(number)

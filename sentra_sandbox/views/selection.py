@@ -22,7 +22,7 @@ BOOKKEEPING = frozenset({EventType.TSC, EventType.FILE, EventType.DATA, EventTyp
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Each filter that is not empty must hold. ``calls`` are numbers; ``path`` is a part of a path, or a pattern
-    with ``*?[``.
+    with ``*?[``. ``network``: where ``calls`` are chosen, the events of the run's own network go with them.
     """
 
     pids: frozenset[int] = frozenset()
@@ -31,6 +31,7 @@ class Selection:
     path: str = ""
     since_ns: int = 0
     until_ns: int | None = None
+    network: bool = False
 
     def wants(self, event: Event, processes: ProcessTable, paths: tuple[str, ...]) -> bool:
         """Whether to show this event; ``paths`` are those it names (only looked at when ``path`` is set)."""
@@ -40,7 +41,8 @@ class Selection:
             return False
         if not self.types and event.type in BOOKKEEPING:
             return False
-        if self.calls is not None and (
+        of_network = self.network and event.type >= EventType.ENDPOINT
+        if self.calls is not None and not of_network and (
             event.type != EventType.SYSCALL or event.nr not in self.calls or event.flags & EventFlag.FOREIGN_ABI
         ):
             return False

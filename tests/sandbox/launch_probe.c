@@ -96,6 +96,7 @@ int main(int argc, char **argv)
         .ops_count = 2,
         .trap_tsc = !strcmp(argv[1], "tsc"),
         .cpu = -1,
+        .network_fd = -1,
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -37,7 +37,7 @@ def test_each_type_has_a_line() -> None:
         ),
         "stopped by SIGTSTP": s.event(EventType.STOP, 2, nr=20),
         "continued": s.event(EventType.STOP, 2, nr=18),
-        "event of type 70": s.event(70, 2),  # type: ignore[arg-type]
+        "event of type 69": s.event(69, 2),  # type: ignore[arg-type]
     }  # fmt: skip
     for part, event in lines.items():
         assert part in event_text(event, lambda fd: "/w" if fd == -100 else None), part
@@ -70,7 +70,7 @@ def test_object_for_json() -> None:
 
 
 def test_names() -> None:
-    assert [type_name(1), type_name(64), type_name(99), type_name(40)] == ["syscall", "broker", "broker", "40"]
+    assert [type_name(1), type_name(64), type_name(99), type_name(40)] == ["syscall", "endpoint", "99", "40"]
     assert quote_command(("a", "b c", "x" * 500)).startswith("a 'b c' xxx")
     assert len(quote_command(("x" * 500,))) == 200
 

@@ -1,0 +1,201 @@
+/*
+ * trust.c - bundles of certificates that libraries bring along show the run's own.
+ *
+ * The run's bundle (the system's certificates and the run's authority) lies over the system's files. Libraries with a bundle of their own
+ * would not see it, and they may be installed while the run goes on: so when a program opens such a file for reading, the kernel is
+ * given the path of the run's bundle. The record has the path that the program passed; a replay compares that one.
+ *
+ * The run's bundle gets its authority when it is needed for the first time: whoever opens it, under any name, waits until the supervisor
+ * says that it is complete.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "capture.h"
+
+static const char *const library_bundles[] = {
+    "certifi/cacert.pem",                       /* Python requests, httpx, pip (pip/_vendor/certifi) */
+    "botocore/cacert.pem",                      /* AWS */
+    "httplib2/cacerts.txt",                     /* Google's older clients */
+    "grpc/_cython/_credentials/roots.pem",      /* gRPC */
+};
+#define BUNDLES (sizeof library_bundles / sizeof library_bundles[0])
+
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Whole components: "/x/certifi/cacert.pem" ends in "certifi/cacert.pem", "/x/mycertifi/cacert.pem" does not. */
+static int ends_in(const char *path, const char *tail)
+{
+    size_t length = strlen(path), wanted = strlen(tail);
+
+    return length >= wanted && !strcmp(path + length - wanted, tail) && (length == wanted || path[length - wanted - 1] == '/');
+}
+
+static int is_library_bundle(const char *path)
+{
+    for (size_t index = 0; index < BUNDLES; index++)
+        if (ends_in(path, library_bundles[index]))
+            return 1;
+    return 0;
+}
+
+static int has_bundle_name(const char *path)
+{
+    for (size_t index = 0; index < BUNDLES; index++)
+        if (!strcmp(last_name(path), last_name(library_bundles[index])))
+            return 1;
+    return 0;
+}
+
+/* Files of certificates have such names, whatever the distribution; looking at one too many costs two microseconds. */
+static int may_be_certificates(const char *name)
+{
+    size_t length = strlen(name);
+
+    return (length > 4 && (!strcmp(name + length - 4, ".pem") || !strcmp(name + length - 4, ".crt") || !strcmp(name + length - 4, ".cer"))) ||
+           strstr(name, "cert") || strstr(name, "bundle") || strstr(name, "roots");
+}
+
+static uint8_t path_argument(const struct call *call)
+{
+    return call->nr == SYS_open ? 0 : 1;
+}
+
+/* The path as the program passed it. 0 or -1 */
+static int path_of(const struct task *task, char path[4097])
+{
+    uint8_t arg = path_argument(&task->call);
+    uint32_t size = 0;
+    const unsigned char *text = stashed(task, task->call.args[arg], arg, &size);
+
+    if (!text || !size || size > 4096)
+        return -1;
+    memcpy(path, text, size);
+    path[size] = 0;
+    return 0;
+}
+
+/* The flags of the open; *resolve gets what openat2 says about the way to the file. 0 or -1 */
+static int flags_of(const struct task *task, uint64_t *flags, uint64_t *resolve)
+{
+    const struct call *call = &task->call;
+    const unsigned char *how;
+    uint32_t size = 0;
+
+    *resolve = 0;
+    if (call->nr != SENTRA_NR_openat2) {
+        *flags = (uint32_t)call->args[call->nr == SYS_open ? 1 : 2];
+        return 0;
+    }
+    how = stashed(task, call->args[2], 2, &size);
+    if (!how || size < 24)
+        return -1;
+    memcpy(flags, how, 8);
+    memcpy(resolve, how + 16, 8);
+    return 0;
+}
+
+static int is_ours(const struct sentra_run *run, const struct stat *status)
+{
+    return run->options.trust_ino && status->st_ino == run->options.trust_ino && status->st_dev == run->options.trust_dev;
+}
+
+static void record_trust(struct sentra_run *run, const struct task *task, const char *path, const char *error)
+{
+    struct fields fields = {.used = 0};
+
+    fields_text(&fields, "path", path);
+    fields_text(&fields, "shown", error ? "" : run->options.trust_path);
+    if (error)
+        fields_text(&fields, "error", error);
+    network_event(run, task, SENTRA_EVENT_TRUST, &fields);
+}
+
+/* Whether the program finds the run's bundle at its path: below another root it may not. */
+static int bundle_is_there(const struct sentra_run *run, const struct task *task)
+{
+    int own = walk_open(task, AT_FDCWD, run->options.trust_path);
+    struct stat status;
+    int found;
+
+    if (own < 0)
+        return 0;
+    found = !fstat(own, &status) && is_ours(run, &status);
+    close(own);
+    return found;
+}
+
+/* The bundle of a library that the path leads to; not ours, not another kind of file. */
+static int leads_to_library_bundle(const struct sentra_run *run, const struct task *task, const char *path)
+{
+    int32_t dirfd = task->call.nr == SYS_open ? AT_FDCWD : (int32_t)task->call.args[0];
+    int own = walk_open(task, dirfd, path), found;
+    struct stat status;
+    char real[4097];
+
+    if (own < 0)
+        return 0;
+    found = !fstat(own, &status) && S_ISREG(status.st_mode) && !is_ours(run, &status) &&
+            (is_library_bundle(path) || (!walk_name(own, real, sizeof real) && is_library_bundle(real)));
+    close(own);
+    return found;
+}
+
+/* Gives the kernel the path of the run's bundle. NULL, or why not. */
+static const char *show_bundle(struct sentra_run *run, struct task *task, uint64_t resolve)
+{
+    uint64_t address = 0;
+
+    if (resolve)
+        return "the file is opened with limits on the way to it (openat2)";
+    if (!bundle_is_there(run, task))
+        return "the run's bundle is not to be seen by this program (chroot)";
+    if (scratch_take(run, task, &address) || scratch_fill(task, run->options.trust_path, strlen(run->options.trust_path) + 1))
+        return "there is no memory to place its path in";
+    change_argument(task, path_argument(&task->call), address);
+    return NULL;
+}
+
+void trust_enter(struct sentra_run *run, struct task *task)
+{
+    uint64_t flags, resolve;
+    const char *failed;
+    char path[4097];
+
+    if (path_of(task, path) || !may_be_certificates(last_name(path)) || flags_of(task, &flags, &resolve))
+        return;
+    if ((flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH | O_DIRECTORY)) != O_RDONLY)
+        return;
+    task->call.watch = WATCH_OPEN;
+    if (!has_bundle_name(path) || !leads_to_library_bundle(run, task, path))
+        return;
+    failed = show_bundle(run, task, resolve);
+    if (failed)
+        record_trust(run, task, path, failed);
+}
+
+/* An open is completed: if it opened the run's bundle, the program reads on when that is complete. */
+void trust_completed(struct sentra_run *run, struct task *task, int64_t result)
+{
+    struct stat status;
+    char name[64], path[4097];
+
+    if (result < 0)
+        return;
+    snprintf(name, sizeof name, "/proc/%d/fd/%d", task->tid, (int32_t)result);
+    if (stat(name, &status) || !is_ours(run, &status) || path_of(task, path))
+        return;
+    record_trust(run, task, path, NULL);
+    request_trust(run, task);
+}

@@ -1,0 +1,95 @@
+"""Records a program with the engine's network options set, as the supervisor of a sandbox with its own network would; run by tests.
+
+    python networked.py RUN-DIRECTORY OPTIONS-JSON REPORT-FILE COMMAND...
+
+Options: ``network``, ``ask_ports``, ``unix_allow`` [path...], ``trust`` (path of the bundle), ``answer`` (seconds until a request is
+answered; null: never; -1: the other end is closed), ``append`` (text that is appended to the bundle before the answer to a TRUST request).
+The report is the list of requests as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sentra_sandbox.native import ffi, lib
+from sentra_sandbox.record import session
+from sentra_sandbox.record.options import RecordOptions
+
+TRUST, PORT, START = 1, 2, 3
+
+
+class Supervisor:
+    """The other end of ``request_fd``."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.requests: list[tuple[int, int]] = []
+        self.ours, self.engines = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if options.get("answer", 0) == -1:
+            self.ours.close()
+        else:
+            threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while packet := self.ours.recv(64):
+            kind, value = struct.unpack("=II", packet)
+            self.requests.append((kind, value))
+            wait = self.options.get("answer", 0)
+            if kind == START or wait is None:
+                continue
+            time.sleep(wait)
+            if kind == TRUST and "append" in self.options:
+                with open(self.options["trust"], "a", encoding="ascii") as bundle:
+                    bundle.write(self.options["append"])
+            self.ours.send(b"\0")
+
+
+class Library:
+    """The native library, with the network's options added when a run is made."""
+
+    def __init__(self, options: dict[str, Any], supervisor: Supervisor) -> None:
+        self._options, self._supervisor = options, supervisor
+        self._memory: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(lib, name)
+
+    def _text(self, value: str) -> Any:
+        self._memory.append(ffi.new("char[]", os.fsencode(value)))
+        return self._memory[-1]
+
+    def sentra_run_new(self, native: Any, error: Any) -> Any:
+        options = self._options
+        native.network = options.get("network", 1)
+        native.ask_ports = options.get("ask_ports", 0)
+        native.request_fd = self._supervisor.engines.fileno()
+        allowed = [self._text(path) for path in options.get("unix_allow", ())]
+        self._memory.append(ffi.new("char *[]", [*allowed, ffi.NULL]))
+        native.unix_allow = self._memory[-1]
+        if "trust" in options:
+            native.trust_path = self._text(options["trust"])
+            about = os.stat(options["trust"])
+            native.trust_dev, native.trust_ino = about.st_dev, about.st_ino
+        return lib.sentra_run_new(native, error)
+
+
+def main(directory: str, options_text: str, report: str, *command: str) -> int:
+    options = json.loads(options_text)
+    supervisor = Supervisor(options)
+    session.lib = Library(options, supervisor)  # type: ignore[assignment]
+    net = options.get("net", "none")
+    result = session.record(RecordOptions(command=command, output=directory, net=net, timeout_s=options.get("timeout")))
+    Path(report).write_text(json.dumps(supervisor.requests))
+    return result.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
