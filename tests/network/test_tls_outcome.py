@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from sentra_sandbox.network.ca import CertificateAuthority
 from sentra_sandbox.network.tls_outcome import MAX_REMEMBERED, ClientCertificateWanted, TlsMemory, describe_certificate
-from sentra_sandbox.network.upstream_trust import _leaf
+from sentra_sandbox.network.upstream_trust import _leaf, asks_for_certificate
 
 DER = CertificateAuthority().leaf("api.example.test").public_bytes(serialization.Encoding.DER)
 
@@ -35,6 +35,20 @@ def test_malformed_certificate_messages() -> None:
     for version in (0x0303, 0x0304):
         for message in (b"", b"\x0b\0\0\0", b"\x0b" + b"\xff" * 9, bytes(300)):
             assert isinstance(_leaf(message, version), bytes)
+
+
+def test_requests_for_certificates_in_the_clear() -> None:
+    key_exchange, wanted, done = b"\x0c\0\0\x03abc", b"\x0d\0\0\x02\x01\x01", b"\x0e\0\0\0"
+
+    def record(data: bytes) -> bytes:
+        return b"\x16\x03\x03" + len(data).to_bytes(2, "big") + data
+
+    assert asks_for_certificate(record(key_exchange) + record(wanted) + record(done))
+    assert asks_for_certificate(record(key_exchange + wanted + done))
+    assert not asks_for_certificate(record(key_exchange) + record(done))
+    seeds = random.Random(3)
+    for _ in range(2000):
+        asks_for_certificate((record(key_exchange) * 3)[: seeds.randrange(40)] + seeds.randbytes(seeds.randrange(30)))
 
 
 def test_memory_is_bounded() -> None:
