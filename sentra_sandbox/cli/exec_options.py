@@ -38,9 +38,10 @@ EXEC_OPTIONS = (
     ExecOption("-o --output", "text", "DIR", "Put the run into this new directory instead of the store of all runs."),
     ExecOption("--name", "text", "NAME", "Give the run a name; RUN arguments of other commands accept it."),
     ExecOption(
-        "--net", "choice", "",
-        "Network of the program: open (its own; we carry what is allowed), none but loopback, or host (this machine's: not a wall).",
-        choices=("open", "none", "host"), default="open",
+        "--net", "text", "MODE",
+        "Network of the program: open (its own; we carry what is allowed), none but loopback, host (this machine's: not a wall), "
+        "or recorded:RUN (answered from that run only).",
+        default="open",
     ),
     ExecOption(
         "--allow-net", "texts", "HOST[:PORT]",
@@ -48,6 +49,13 @@ EXEC_OPTIONS = (
     ),
     ExecOption("--map", "texts", "NAME[:PORT]=HOST:PORT", "Send connections to this name elsewhere: api.openai.com=127.0.0.1:8443."),
     ExecOption("--policy", "text", "FILE", "What may be reached and how TLS is treated: the network and tls keys of a policy file."),
+    ExecOption("--match", "text", "FILE", "With --net recorded:RUN, rules that say which requests count as the same (YAML)."),
+    ExecOption(
+        "--match-order", "choice", "",
+        "Recorded answers are given in the order of the whole run, in order among equal requests, or again and again.",
+        choices=("strict", "per_key_fifo", "any"),
+    ),
+    ExecOption("--match-ignore", "texts", "PATH", "Leave this part of JSON bodies out when requests are compared: '$.metadata', '$..id'."),
     ExecOption("-C --chdir", "text", "DIR", "Start the program in this directory."),
     ExecOption("-e --env", "texts", "K=V", "Set an environment variable; '-e K' passes on the one that is set here."),
     ExecOption("--clean-env", "flag", "", "Start from PATH, HOME, TERM and LANG only, then apply -e."),

@@ -43,6 +43,7 @@ from sentra_sandbox.trace.arena import Arena
 from sentra_sandbox.trace.network_events import NetworkType
 
 if TYPE_CHECKING:
+    from sentra_sandbox.network.recorded import Recording
     from sentra_sandbox.network.tls_services import TlsServices
 
 _ACCEPTS_IN_A_ROW = 64
@@ -65,18 +66,32 @@ def main(inside: int, control: int, settings_fd: int, event_fd: int) -> int:
         arena = Arena.open(settings.arena)
         arena.use_eventfd(event_fd)
         maker = SocketMaker.start(listeners.all()[0])
+        journal = ArenaJournal(arena)
+        recording = _open_recording(settings, journal)
     except SentraError as error:
         print(f"the network broker could not begin: {error}", file=sys.stderr)
         return 1
-    journal = ArenaJournal(arena)
-    asyncio.run(_run(settings, listeners, maker, control, journal))
+    asyncio.run(_run(settings, listeners, maker, control, journal, recording))
     sys.stderr.flush()
     os._exit(0)  # threads that wait for the host's resolver would hold a usual exit up
 
 
-async def _run(settings: BrokerSettings, listeners: Listeners, maker: SocketMaker, control: int, journal: Journal) -> None:
-    broker = Broker(settings, listeners, maker, socket.socket(fileno=control), journal)
+async def _run(
+    settings: BrokerSettings, listeners: Listeners, maker: SocketMaker, control: int, journal: Journal, recording: Recording | None
+) -> None:
+    broker = Broker(settings, listeners, maker, socket.socket(fileno=control), journal, recording)
     await broker.run()
+
+
+def _open_recording(settings: BrokerSettings, journal: Journal) -> Recording | None:
+    if not settings.recording:
+        return None
+    from pathlib import Path
+
+    from sentra_sandbox.network.match_rules import rules_of
+    from sentra_sandbox.network.recorded import Recording
+
+    return Recording.open(Path(settings.recording), rules_of(settings.match), journal)
 
 
 def read_settings(fd: int) -> BrokerSettings:
@@ -105,7 +120,13 @@ class Broker:
     """All of it in one event loop."""
 
     def __init__(
-        self, settings: BrokerSettings, listeners: Listeners, maker: SocketMaker, control: socket.socket, journal: Journal
+        self,
+        settings: BrokerSettings,
+        listeners: Listeners,
+        maker: SocketMaker,
+        control: socket.socket,
+        journal: Journal,
+        recording: Recording | None = None,
     ) -> None:
         control.setblocking(False)
         self._settings = settings
@@ -116,8 +137,10 @@ class Broker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._tls: TlsServices | None = None
-        names, resolver = NameTable(), Resolver()
-        self._services = Services(settings.policy, names, resolver, journal, self._tls_services)
+        self._recording = recording
+        names, resolver = NameTable(), Resolver() if recording is None else recording.resolver()
+        world = None if recording is None else recording.world
+        self._services = Services(settings.policy, names, resolver, journal, self._tls_services, world)
         self._dns = DnsServer(settings.policy, names, resolver, journal, hostname=settings.hostname)
         self._udp = UdpFlows(self._services, self._dns, maker)
 
@@ -257,3 +280,5 @@ class Broker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._recording is not None:
+            self._recording.finish()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 
-from sentra_sandbox.network.resolver import Lookup
+from sentra_sandbox.network.resolver import Lookup, Resolver
 from sentra_sandbox.views.network import Network
 
 _BOTH = ("192.0.2.1", "2001:db8::1")  # where the recording does not say what a name had: it has both families (RFC 5737, RFC 3849)
 
 
-class RecordedResolver:
-    """Has the methods of ``Resolver``."""
+class RecordedResolver(Resolver):
+    """A ``Resolver`` that has nobody to ask."""
 
     def __init__(self, network: Network) -> None:
+        super().__init__()
         self._addresses: dict[str, tuple[str, ...]] = {}
         for query in network.dns:
             name = query.name.lower().rstrip(".")

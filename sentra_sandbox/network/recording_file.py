@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from sentra_sandbox.errors import TraceError
+from sentra_sandbox.network.decision import policy_of
+from sentra_sandbox.network.recording_place import FILE, FORMAT, VERSION, is_recording_file
 from sentra_sandbox.trace.events import Event
 from sentra_sandbox.trace.network_events import MAX_BYTES, NetworkEvent, NetworkType, from_event, to_event
 from sentra_sandbox.trace.opening import open_trace
 from sentra_sandbox.views.network import Network
 from sentra_sandbox.views.secrets import MASK, mask_headers
 
-FILE = "exchanges.jsonl"
-_FORMAT = "sentra-sandbox network recording"
-_VERSION = 1
 _NUMBERS = ("connection", "exchange", "direction", "flags", "size", "time_ns")
 _KEPT = frozenset(
     (
@@ -63,18 +62,15 @@ def open_recording(path: Path) -> Source:
         raise
 
 
-def is_recording_file(path: str | os.PathLike[str]) -> bool:
-    """Whether ``save_recording`` wrote this directory."""
-    return os.path.isfile(os.path.join(path, FILE))
-
-
 def save_recording(run: Path, path: Path) -> int:
     """Keep what the recorded world needs of a run in a new directory, or in place of an older recording there; the number of exchanges."""
     with open_trace(run) as trace:
         lines = list(_lines(trace.events()))
+        allowed = trace.meta.options.get("allow_net", [])
+    first = {"format": FORMAT, "version": VERSION, "masked": True, "local_ports": list(policy_of(allowed).local_ports)}
     path.mkdir(parents=True, exist_ok=True)
     temporary = path / f".{FILE}.{os.getpid()}"
-    temporary.write_text("\n".join([json.dumps({"format": _FORMAT, "version": _VERSION, "masked": True}), *lines, ""]), "utf-8")
+    temporary.write_text("\n".join([json.dumps(first), *lines, ""]), "utf-8")
     temporary.replace(path / FILE)
     return sum('"type":"REQUEST"' in line[:20] for line in lines)
 
@@ -139,8 +135,8 @@ def _read(path: Path) -> Iterator[Event]:
 def _parsed(line: str, number: int) -> Event | None:
     kept = json.loads(line)
     if number == 1:
-        if kept["format"] != _FORMAT or kept["version"] != _VERSION:
-            raise ValueError(f"its first line is not that of version {_VERSION}")
+        if kept["format"] != FORMAT or kept["version"] != VERSION:
+            raise ValueError(f"its first line is not that of version {VERSION}")
         return None
     data = base64.b64decode(kept["base64"], validate=True) if "base64" in kept else str(kept.get("text", "")).encode("utf-8")
     if len(data) > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""What a recording with ``--net open`` adds to plan, engine and session. The one place that knows the modes.
+"""What a recording with ``--net open`` (or ``recorded:RUN``) adds to plan, engine and session. The one place that knows the modes.
 
 Rule of this file: no module that costs time to load, but for options that need it.
 """
@@ -22,21 +22,31 @@ if TYPE_CHECKING:
     from sentra_sandbox.trace.arena import Arena
 
 MODES = ("open", "none", "host")
+RECORDED = "recorded:"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkChoice:
-    """``mode`` is one of ``MODES``."""
+    """``mode`` is one of ``MODES``: the sandbox's. ``recording``: directory of what answers in place of the network ("": nothing does);
+    ``match``: which of its requests count as the same (see ``network.match_rules``).
+    """
 
     mode: str
     policy: NetworkPolicy
+    recording: str = ""
+    match: dict[str, Any] | None = None
 
 
 def choose(options: RecordOptions) -> NetworkChoice:
     """What the options say. Raises ``UsageError``, ``PolicyError``."""
     mode = options.net
+    if mode.startswith(RECORDED):
+        return _recorded(options)
     if mode not in MODES:
-        raise UsageError(f"There is no network mode '{mode}'.", "Use 'open', 'none' or 'host'.")
+        raise UsageError(f"There is no network mode '{mode}'.", "Use 'open', 'none', 'host' or 'recorded:RUN'.")
+    matching = [name for name in ("match", "match_order", "match_ignore") if getattr(options, name)]
+    if matching:
+        raise UsageError(f"--{matching[0].replace('_', '-')} means nothing with --net {mode}.", "It is for --net recorded:RUN.")
     rules = (("--allow-net", options.allow_net), ("--map", options.maps), ("--policy", options.policy))
     given = [name for name, value in rules if value]
     if given and mode != "open":
@@ -48,6 +58,17 @@ def choose(options: RecordOptions) -> NetworkChoice:
     else:
         policy = policy_of(options.allow_net, options.maps)
     return NetworkChoice(mode, policy)
+
+
+def _recorded(options: RecordOptions) -> NetworkChoice:
+    from sentra_sandbox.record.recorded_world import recorded_choice
+
+    given = [name for name in ("allow_net", "maps", "policy") if getattr(options, name)]
+    if given:
+        name = {"maps": "map"}.get(given[0], given[0]).replace("_", "-")
+        raise UsageError(f"--{name} means nothing with --net {options.net}: nothing is reached.", "It is for --net open, the default.")
+    policy, recording, match = recorded_choice(options, options.net[len(RECORDED) :])
+    return NetworkChoice("open", policy, recording, match)
 
 
 class OwnNetwork:
@@ -78,6 +99,8 @@ class OwnNetwork:
             "arena": os.fspath(arena.path),
             "trust": self.trust.bundle,
             "hostname": os.uname().nodename,
+            "recording": self._choice.recording,
+            "match": self._choice.match,
             "variables": {name: plan.env[name] for name in (*ADDED, *REPLACED, "JAVA_HOME") if name in plan.env},
             "policy": {name: getattr(policy, name) for name in type(policy).__match_args__},
         }
