@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "record": {"network", "dataclass", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "replay": {"record", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "export": {"views", "trace", "syscalls", "errors"},
+    "testing": {"record", "network", "views", "trace", "errors"},
     "cli": {"export", "replay", "record", "network", "sandbox", "policy", "views", "trace", "syscalls", "errors"},
     "__init__": {"record", "trace", "errors"},
     "__main__": {"cli"},

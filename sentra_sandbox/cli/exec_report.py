@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sentra_sandbox.record.options import RecordOptions, RunResult
 
 NAMES_SHOWN = 3
+LAST_EVENTS = 2000  # among which the broker's own last one is
 BUDGET_S = 0.25  # after a run nobody wants to wait; `show --summary` takes what it needs
 NETWORKS = {
     "host": "host (this machine's network: not a wall)",
@@ -40,6 +41,8 @@ def report(result: RunResult, options: RecordOptions) -> str:
         *_what_it_did(result, options.net),
         f"grade: {result.grade}; network: {NETWORKS.get(options.net, options.net)}",
     ]
+    if options.net.startswith("recorded:"):
+        lines.append(recorded_world(result))
     if result.timed_out:
         assert options.timeout_s is not None
         lines.append(
@@ -52,6 +55,25 @@ def report(result: RunResult, options: RecordOptions) -> str:
         lines.append(f"note: {result.note}")
     lines.append(f"next: sentra-sandbox show {'last' if options.output is None else quoted(str(result.path))}")
     return "\n".join(lines)
+
+
+def recorded_world(result: RunResult) -> str:
+    """What became of the recording that answered: the broker's last event says it."""
+    from sentra_sandbox.trace.network_events import NetworkType, from_event
+
+    try:
+        with Trace(result.path) as trace:
+            last = [event for event in trace.events(max(result.events - LAST_EVENTS, 0)) if event.type == NetworkType.WORLD]
+    except SentraError as error:
+        return f"recorded world: its end could not be read back: {error}"
+    world = from_event(last[-1]) if last else None
+    if world is None:
+        return "recorded world: no request was made"
+    counts = {name: count if isinstance(count := world.fields.get(name), int) else 0 for name in ("answered", "missed", "recorded", "unused")}
+    line = f"recorded world: {format_count(counts['answered'], 'request')} answered"
+    if counts["missed"]:
+        line += f", {counts['missed']:,} not in the recording ('sentra-sandbox show {result.run_id} --net' says how they differ)"
+    return line + f"; {counts['unused']:,} of {format_count(counts['recorded'], 'recorded exchange')} left unused"
 
 
 def _signal_name(number: int) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sentra_sandbox.network.resolver import Resolver
     from sentra_sandbox.network.tls_services import TlsServices
 
+RECORDED_WAIT_S = 5.0  # for the first bytes of a client in the recorded world
 REFUSED_WAIT_S = 1.0  # for the first bytes of a client that can only be told why it gets nothing
 
 
@@ -100,7 +101,7 @@ class Connection:
             return
         if shared.world is None:
             self._connecting = asyncio.ensure_future(self._connect())
-        speaker = await who_speaks(self.client, self._connecting)
+        speaker = await self._who_speaks()
         if speaker == "failed":
             await self.forward()
         elif speaker == "tls":
@@ -112,6 +113,15 @@ class Connection:
             await self.serve_http(self.client, speaker, "http", origin)
         else:
             await self.forward()
+
+    async def _who_speaks(self) -> Speaker:
+        """In the recorded world no server speaks: a client that waits for one gets no answer, and is not left waiting for ever."""
+        if self.services.world is None:
+            return await who_speaks(self.client, self._connecting)
+        try:
+            return await asyncio.wait_for(who_speaks(self.client, None), RECORDED_WAIT_S)
+        except asyncio.TimeoutError:
+            return "opaque"
 
     def _write_open(self, peer: tuple[str, int]) -> None:
         wanted = self.destination

@@ -33,6 +33,7 @@ def run(
     allow_net: Sequence[str] = (),
     maps: Sequence[str] = (),
     policy: str | Path | None = None,
+    match: str | Mapping[str, object] | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -52,6 +53,7 @@ def run(
     allow_net: Sequence[str] = (),
     maps: Sequence[str] = (),
     policy: str | Path | None = None,
+    match: str | Mapping[str, object] | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -72,6 +74,7 @@ def run(
     allow_net: Sequence[str] = (),
     maps: Sequence[str] = (),
     policy: str | Path | None = None,
+    match: str | Mapping[str, object] | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     timeout_s: float | None = None,
@@ -82,9 +85,9 @@ def run(
 ) -> RunResult:
     """Run ``command`` in a sandbox, record it, and return when it and all its children are gone.
 
-    ``env`` is the whole environment (None: this process's). ``net`` is ``open``, ``none`` or
-    ``host``; ``allow_net``, ``maps`` and ``policy`` are the command line's ``--allow-net``, ``--map`` and
-    ``--policy``. ``output`` is a new
+    ``env`` is the whole environment (None: this process's). ``net`` is ``open``, ``none``, ``host`` or
+    ``recorded:RUN``; ``allow_net``, ``maps``, ``policy`` and ``match`` are the command line's ``--allow-net``, ``--map``,
+    ``--policy`` and ``--match`` (a file, or its content as a mapping). ``output`` is a new
     directory for the run instead of the store. ``timeout_s`` ends the program; then ``timed_out`` is set. ``profile``
     is a seccomp profile's name or file. ``stdin``, ``stdout``, ``stderr`` are file descriptors (None: this
     process's). With ``capture_output`` the result is a ``CapturedResult`` that holds all the program wrote; do not
@@ -109,6 +112,7 @@ def run(
             allow_net=tuple(allow_net),
             maps=tuple(maps),
             policy=None if policy is None else str(policy),
+            match=match,
             output=None if output is None else Path(output),
             name=name,
             timeout_s=timeout_s,

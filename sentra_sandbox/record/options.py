@@ -29,7 +29,7 @@ class RecordOptions:
     allow_net: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
     policy: str | None = None
-    match: str | None = None
+    match: str | Mapping[str, object] | None = None
     match_order: str | None = None
     match_ignore: tuple[str, ...] = ()
     output: Path | str | None = None

@@ -40,7 +40,8 @@ def recorded_choice(options: RecordOptions, run: str) -> tuple[NetworkPolicy, st
 
 def match_options(options: RecordOptions) -> dict[str, Any]:
     """The file's rules, then the command line's: a given order replaces, ignored paths add."""
-    rules = _from_file(options.match) if options.match else {}
+    match = options.match or {}
+    rules = _from_file(match) if isinstance(match, str) else dict(match)
     if options.match_order is not None:
         rules["order"] = options.match_order
     if options.match_ignore:

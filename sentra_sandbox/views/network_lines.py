@@ -109,6 +109,11 @@ def _problem(event: NetworkEvent) -> str:
     return f"problem: {text(event, 'what') or '?'}{_after(': ', text(event, 'detail'))}{_after('; ', text(event, 'remedy'))}"
 
 
+def _world(event: NetworkEvent) -> str:
+    answered, missed, unused = (number(event, name) for name in ("answered", "missed", "unused"))
+    return f"recorded world: {answered:,} answered, {missed:,} not in the recording, {unused:,} of {number(event, 'recorded'):,} left unused"
+
+
 _WRITERS: dict[int, Callable[[NetworkEvent], str]] = {
     NetworkType.ENDPOINT: _endpoint,
     NetworkType.UNIX_REFUSED: _unix_refused,
@@ -126,4 +131,5 @@ _WRITERS: dict[int, Callable[[NetworkEvent], str]] = {
     NetworkType.END: _end,
     NetworkType.MESSAGE: _message,
     NetworkType.PROBLEM: _problem,
+    NetworkType.WORLD: _world,
 }

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from agents.agents import PYTHON
+from http2_peer import ScriptedAnswer, ScriptedOrigin, SocketStream, echo, of
+from needs import lacking
+from test_http2_front import in_loop
 
 from sentra_sandbox.network.exchange import Origin
 from sentra_sandbox.network.http2 import Http2Origin, serve
 from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.trace.network_events import Direction, NetworkType
-from tests.agents.agents import PYTHON
-from tests.needs import lacking
-from tests.network.http2_peer import ScriptedAnswer, ScriptedOrigin, SocketStream, echo, of
-from tests.network.test_http2_front import in_loop
 
 
 @contextlib.asynccontextmanager

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived
+from http2_peer import Peer, ScriptedAnswer, ScriptedOrigin, echo, front, of, stream_pair
 
 from sentra_sandbox.network.exchange import OriginFailed, ResponseHead
 from sentra_sandbox.network.http2 import Http2Failed, serve
 from sentra_sandbox.network.http2.front import MAX_EXCHANGES, MAX_STREAMS, WINDOW
 from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.trace.network_events import Direction, NetworkType
-from tests.network.http2_peer import Peer, ScriptedAnswer, ScriptedOrigin, echo, front, of, stream_pair
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

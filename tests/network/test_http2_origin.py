@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
+from http2_peer import Peer, front, stream_pair
+from test_http2_front import frame, in_loop
 
 from sentra_sandbox.network.exchange import Answering, Headers, OriginFailed, RequestHead
 from sentra_sandbox.network.http2 import Http2Failed, Http2Origin
 from sentra_sandbox.network.http2.origin import WINDOW
-from tests.network.http2_peer import Peer, front, stream_pair
-from tests.network.test_http2_front import frame, in_loop
 
 
 def head(method: bytes = b"GET", target: bytes = b"/", headers: Headers | None = None, length: int | None = 0) -> RequestHead:

@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from http2_peer import Peer, of, stream_pair
+from recordings import Made, ask, events_of, head_of, recording
+from test_http2_front import in_loop
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
@@ -21,9 +24,6 @@ from sentra_sandbox.network.recording_file import FILE, mask_query
 from sentra_sandbox.trace.events import Event
 from sentra_sandbox.trace.network_events import Direction, NetworkType, to_event
 from sentra_sandbox.views.network import Network
-from tests.network.http2_peer import Peer, of, stream_pair
-from tests.network.recordings import Made, ask, events_of, head_of, recording
-from tests.network.test_http2_front import in_loop
 
 CHAT = "https://api.test/v1/chat"
 
