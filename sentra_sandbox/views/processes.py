@@ -72,6 +72,8 @@ class ProcessTable:
         if event.type == EventType.TASK:
             self._task(event)
             return
+        if not event.task:
+            return  # the recorder's own notes, and what the network's broker saw
         process = self._by_task.get(event.task)
         if process is None:
             process = self._start(event.task, None, event.time_ns)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agents.agents import AGENTS, Agent, command, environment_of, lacks, make_certificates, model_server
+from agents.agents import AGENTS, Agent, Server, command, environment_of, lacks, make_certificates, model_server
 from needs import lacking
 from replaying import REPLAYS, record, replay, run_directory
 from running import Product, run
@@ -35,7 +36,7 @@ def test_agent(agent: Agent, product: Product, certificates: Path) -> None:
         native = run(argv, cwd=directory(product, "native"), env=product.env)
         assert native.status == 0, native
         product.work = directory(product, "recorded")
-        recorded = record(product, agent.name, *argv)
+        recorded = record(product, agent.name, *argv, options=reaching(server, product.work.with_name("policy.json")))
     assert recorded.finished.status == 0, recorded.finished
     assert recorded.finished.stdout != native.stdout  # so it cannot come from running the agent once more
     assert read_metadata(run_directory(product, agent.name)).grade == "exact"
@@ -43,6 +44,13 @@ def test_agent(agent: Agent, product: Product, certificates: Path) -> None:
     for _ in range(REPLAYS):
         replay(product, recorded)
     assert not list(product.work.iterdir())
+
+
+def reaching(server: Server, policy: Path) -> list[str]:
+    """Options that allow the model server. Some agents trust its authority alone, so TLS to it is not intercepted."""
+    policy.write_text(json.dumps({"tls": {"exclude": ["localhost", "127.0.0.1"]}}))
+    hosts = [url.split("/")[2] for url in (server.url, server.tls)]
+    return ["--policy", str(policy), *(word for host in hosts for word in ("--allow-net", host))]
 
 
 def directory(product: Product, name: str) -> Path:
