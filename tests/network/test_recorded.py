@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from http2_peer import Peer, of, stream_pair
-from recordings import Made, ask, events_of, head_of, recording
+from network_recordings import Made, ask, events_of, head_of, recording
 from test_http2_front import in_loop
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
