@@ -249,7 +249,11 @@ class Exchange:
             await self._break_off(failure.reason, endless)
             return False
         self._end_response(trailers=answering.trailers())
-        return framing.keep and self.framing.keep and not endless
+        if endless and getattr(answering, "truncated", False):
+            truncate = getattr(self.front.client, "truncate", None)
+            if truncate is not None:  # TLS: the server left without a word, and so do we
+                truncate()
+        return framing.keep and self.framing.keep and not endless and (bool(head.raw) or self.head.version != "1.0")
 
     async def _pass_wire(self, raw: bytes, answering: Any, take: Callable[[], Piece | None]) -> None:
         """Bytes as they came from an HTTP/1 server, which were checked; ``raw`` is the head, not yet sent."""

@@ -148,6 +148,15 @@ class InletStream:
     def write_eof(self) -> None:
         self.stream.write_eof()
 
+    @property
+    def truncated(self) -> bool:
+        """As of a ``TlsStream``."""
+        return bool(getattr(self.stream, "truncated", False))
+
+    def truncate(self) -> None:
+        """As of a ``TlsStream``; the end of our direction elsewhere."""
+        getattr(self.stream, "truncate", self.stream.write_eof)()
+
     def abort(self) -> None:
         self.inlet.fail()
 
