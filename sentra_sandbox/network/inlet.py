@@ -116,8 +116,12 @@ class Inlet:
                         self._room = None
         except StreamReset as error:
             self.reset = error
-        self.ended = True
-        self._wake()
+        except Exception as error:  # whatever it was: who waits must not wait for ever, nor take it for an end
+            self.reset = StreamReset(str(error))
+            raise
+        finally:
+            self.ended = True
+            self._wake()
         if self.on_end is not None:
             self.on_end(self.reset is not None)
 
