@@ -104,6 +104,7 @@ class Inlet:
         try:
             while data := await read():
                 buffer += data
+                data = b""  # an idle connection holds nothing
                 waiter = self._waiter
                 if waiter is not None:
                     if not waiter.done():
