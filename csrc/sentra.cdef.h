@@ -234,6 +234,9 @@ enum sentra_request_kind {
     SENTRA_REQUEST_START = 3      /* the first internet socket was made; not answered */
 };
 
+/* What an answer's byte may say besides that it is one. */
+enum sentra_answer { SENTRA_ANSWER_EVERY_PORT = 2 /* every port is listened to: no need to ask again */ };
+
 struct sentra_request {
     uint32_t kind;                /* enum sentra_request_kind */
     uint32_t value;

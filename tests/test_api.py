@@ -65,7 +65,7 @@ def test_mistakes() -> None:
     with pytest.raises(UsageError, match="nothing"):
         open_trace("nothing")
     with pytest.raises(UsageError):
-        run(["true"], net="open")
+        run(["true"], net="sideways")
 
 
 def test_descriptors_do_not_leak() -> None:

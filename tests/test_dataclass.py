@@ -65,3 +65,17 @@ def test_ours_and_the_standard_functions() -> None:
     assert as_dict(Named(1)) == dataclasses.asdict(Named(1)) == {"x": 1, "y": 2, "tags": {}, "name": "origin"}
     assert [field.name for field in dataclasses.fields(Named)] == ["x", "y", "tags", "name"]
     assert dataclasses.is_dataclass(Point)
+
+
+def test_post_init_checks_what_was_given() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Even:
+        number: int = 0
+
+        def __post_init__(self) -> None:
+            if self.number % 2:
+                raise ValueError(self.number)
+
+    assert Even(4).number == 4 and dataclasses.replace(Even(4), number=6) == Even(6)
+    with pytest.raises(ValueError, match="5"):
+        Even(5)

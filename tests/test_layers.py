@@ -49,6 +49,14 @@ READING = (
     "cli.export",
     "cli.import_",
     "export.bundle",
+    "export.har",
+    "export.pcapng",
+    "export.otlp",
+    "views.network",
+    "views.llm",
+    "views.network_json",
+    "cli.show_network",
+    "cli.show_exchange",
     "views.compare",
 )
 

@@ -33,20 +33,41 @@ static int is_descriptor(const struct task *task, int32_t fd, int own)
     return !stat(path, &theirs) && !fstat(own, &ours) && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
+/* The task that is looked at is mostly the one before: its pidfd is kept, until the task ends. */
+void socket_forget(struct sentra_run *run, int32_t tid)
+{
+    if (!run->network.pidfd_of || (tid && run->network.pidfd_of != tid))
+        return;
+    close(run->network.pidfd);
+    run->network.pidfd_of = 0;
+}
+
+static int open_pidfd(struct sentra_run *run, const struct task *task)
+{
+    struct network_state *network = &run->network;
+
+    if (network->pidfd_of == task->tid)
+        return 0;
+    socket_forget(run, 0);
+    network->pidfd = (int)syscall(SYS_pidfd_open, task->tid, PIDFD_OF_THREAD);
+    network->pidfd_is_process = network->pidfd < 0;
+    if (network->pidfd < 0)
+        network->pidfd = (int)syscall(SYS_pidfd_open, task->tgid, 0);
+    if (network->pidfd < 0)
+        return -1;
+    network->pidfd_of = task->tid;
+    return 0;
+}
+
 /* A thread may have descriptors of its own. Where the kernel only lets us look at the process's, they are compared. */
 int socket_take(struct sentra_run *run, const struct task *task, int32_t fd)
 {
-    int pidfd = (int)syscall(SYS_pidfd_open, task->tid, PIDFD_OF_THREAD), whole = 0, own;
+    int own;
 
-    if (pidfd < 0) {
-        whole = 1;
-        pidfd = (int)syscall(SYS_pidfd_open, task->tgid, 0);
-    }
-    if (pidfd < 0)
+    if (open_pidfd(run, task))
         return -1;
-    own = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-    close(pidfd);
-    if (whole && own >= 0 && !is_descriptor(task, fd, own)) {
+    own = (int)syscall(SYS_pidfd_getfd, run->network.pidfd, fd, 0);
+    if (run->network.pidfd_is_process && own >= 0 && !is_descriptor(task, fd, own)) {
         close(own);
         own = -1;
         if (!run->network.unseen_noted)

@@ -64,6 +64,7 @@ void network_free(struct sentra_run *run)
         free(run->network.allowed[index]);
     free(run->network.allowed);
     free(run->network.own);
+    socket_forget(run, 0);
 }
 
 /* ---- entry ---- */

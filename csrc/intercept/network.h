@@ -32,6 +32,7 @@ enum network_watch {
 
 struct scratch {
     uint8_t slot;    /* 1..SCRATCH_SLOTS, 0: none */
+    uint16_t filled; /* bytes written, to be put back */
     uint64_t address;
     unsigned char before[SCRATCH_BYTES];
 };
@@ -56,6 +57,9 @@ struct network_state {
     uint8_t start_sent, trust_asked;
     uint8_t silent;                     /* the supervisor did not answer: nothing is asked any more */
     uint8_t unseen_noted;
+    uint8_t pidfd_is_process;           /* not the thread's: Linux before 6.9 */
+    int32_t pidfd_of;                   /* tid that pidfd stands for, 0: none */
+    int pidfd;
     const char *refused_reason;         /* of the call that is being refused */
     char refused[REFUSED_BYTES * 16];
 };
@@ -86,6 +90,7 @@ struct socket_kind {
 };
 
 int socket_take(struct sentra_run *run, const struct task *task, int32_t fd); /* the task's socket as a descriptor of ours, or -1 */
+void socket_forget(struct sentra_run *run, int32_t tid); /* 0: whichever it is */
 int socket_kind(int own, struct socket_kind *out); /* 0, or -1: not a socket */
 void endpoint_enter(struct sentra_run *run, struct task *task, const struct socket_kind *kind);
 void endpoint_completed(struct sentra_run *run, struct task *task, int64_t result);
@@ -106,7 +111,7 @@ int walk_name(int own, char *out, size_t size); /* the full path of an open file
 
 /* ---- scratch.c ---- */
 int scratch_take(struct sentra_run *run, struct task *task, uint64_t *address);
-int scratch_fill(const struct task *task, const void *data, size_t bytes);
+int scratch_fill(struct task *task, const void *data, size_t bytes);
 void scratch_restore(struct sentra_run *run, struct task *task);
 void scratch_release(struct sentra_run *run, struct task *task);
 

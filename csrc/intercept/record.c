@@ -76,7 +76,8 @@ unsigned char *event_segment(struct sentra_event *event, uint64_t addr, uint32_t
 
 void event_args(struct sentra_event *event, const uint64_t *args, uint8_t count)
 {
-    memcpy((unsigned char *)event + event->size, args, count * 8u);
+    if (count)
+        memcpy((unsigned char *)event + event->size, args, count * 8u);
     event->size += count * 8u;
     event->nargs = count;
 }

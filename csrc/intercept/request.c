@@ -26,11 +26,11 @@ static int send_request(struct sentra_run *run, uint32_t kind, uint32_t value)
     return -1;
 }
 
-/* 0: answered. -1: nobody answers, or the run is being ended. The ticks of the loop interrupt the wait. */
+/* The answer, 0 or more. -1: nobody answers, or the run is being ended. The ticks of the loop interrupt the wait. */
 static int await_answer(struct sentra_run *run)
 {
     uint64_t since = now_ns();
-    char answer;
+    unsigned char answer;
 
     while (!atomic_load(&run->stop_requested) && now_ns() - since < ANSWER_NS) {
         struct pollfd ready = {run->options.request_fd, POLLIN, 0};
@@ -40,7 +40,7 @@ static int await_answer(struct sentra_run *run)
             break;
         if (got > 0) {
             if (recv(run->options.request_fd, &answer, 1, MSG_DONTWAIT) == 1)
-                return 0;
+                return answer;
             break;
         }
     }
@@ -48,12 +48,16 @@ static int await_answer(struct sentra_run *run)
     return -1;
 }
 
-static void ask(struct sentra_run *run, const struct task *task, uint32_t kind, uint32_t value, const char *what)
+static int ask(struct sentra_run *run, const struct task *task, uint32_t kind, uint32_t value, const char *what)
 {
+    int answer;
+
     if (run->options.request_fd <= 0 || run->network.silent)
-        return;
-    if ((send_request(run, kind, value) || await_answer(run)) && !atomic_load(&run->stop_requested))
+        return -1;
+    answer = send_request(run, kind, value) ? -1 : await_answer(run);
+    if (answer < 0 && !atomic_load(&run->stop_requested))
         record_note(run, task, SENTRA_NOTE_UNSEEN, "the network broker did not answer: %s", what);
+    return answer;
 }
 
 /* The first internet socket: the broker may be started meanwhile. */
@@ -76,7 +80,7 @@ void request_port(struct sentra_run *run, const struct task *task, uint16_t port
 {
     uint8_t *byte = &run->network.asked_ports[port / 8], bit = (uint8_t)(1u << port % 8);
 
-    if (!(*byte & bit))
-        ask(run, task, SENTRA_REQUEST_PORT, port, "a port is not listened to");
+    if (!(*byte & bit) && ask(run, task, SENTRA_REQUEST_PORT, port, "a port is not listened to") == SENTRA_ANSWER_EVERY_PORT)
+        run->options.ask_ports = 0;
     *byte |= bit;
 }

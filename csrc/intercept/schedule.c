@@ -253,6 +253,19 @@ static void probe_start(struct sentra_run *run, struct task *task, int force)
         run->probe.phase = PROBE_NONE;
 }
 
+/*
+ * A call that keeps its turn until the kernel has read its argument takes long. It has not read it for certain while the task could not
+ * run yet (a busy machine); once it sleeps, it has. What was placed for the kernel is taken back then: there are few such places.
+ */
+static void give_up_kept_turn(struct sentra_run *run, struct task *task)
+{
+    if (!tracee_sleeps(task->tid))
+        return;
+    call_without_turn(run, task);
+    if (task->scratch.slot)
+        scratch_restore(run, task);
+}
+
 /* Called a few times a second: does the thread that has the turn hold up others, or a signal of its own? */
 void watch_holder(struct sentra_run *run)
 {
@@ -262,8 +275,12 @@ void watch_holder(struct sentra_run *run)
 
     if (task && task->state == TASK_CALL && task->call.row && (task->call.row->flags & SENTRA_CALL_BLOCKS) && !task->call.in_exec &&
         now - task->call.enter_ns > OUTPUT_WAITS_NS) { /* a call that was expected not to wait: a write to a standard stream, mostly */
+        if (task->call.keeps_turn) {
+            give_up_kept_turn(run, task);
+            return;
+        }
         call_without_turn(run, task);
-        if (!run->output_writer && !task->call.keeps_turn)
+        if (!run->output_writer)
             run->output_writer = task;
         return;
     }

@@ -8,13 +8,15 @@
  * hidden, only the zeros behind its code are used. It is no stack: tasks with tiny stacks (goroutines) and red zones need no thought.
  *
  * A task that could make the page writable is in user code, which is why calls that are decided on by their argument keep the turn until
- * they wait; by then the kernel has its copy. The bytes that were there are put back at the call's exit. Slots are the run's, not the
- * process's: tasks may share memory.
+ * they wait; by then the kernel has its copy, and the bytes that were there are put back (else at the call's exit). So a slot is in use for
+ * moments; there are a few because a task that is slow to start its call may hold one. They are the run's: tasks may share memory.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -51,6 +53,22 @@ static int write_words(const struct task *task, uint64_t address, const unsigned
     return 0;
 }
 
+/* Whole words into memory that the task itself may not write: at once where the kernel lets /proc/PID/mem do that, else one by one. */
+static int force(const struct task *task, uint64_t address, const unsigned char *data, size_t bytes)
+{
+    char path[64];
+    ssize_t put = -1;
+    int mem;
+
+    snprintf(path, sizeof path, "/proc/%d/mem", task->tid);
+    mem = open(path, O_WRONLY | O_CLOEXEC);
+    if (mem >= 0) {
+        put = pwrite(mem, data, bytes, (off_t)address);
+        close(mem);
+    }
+    return put == (ssize_t)bytes ? 0 : write_words(task, address, data, bytes);
+}
+
 static int is_zero(const unsigned char *bytes, size_t count)
 {
     return !bytes[0] && !memcmp(bytes, bytes + 1, count - 1);
@@ -73,27 +91,31 @@ int scratch_take(struct sentra_run *run, struct task *task, uint64_t *address)
     if (!run->options.hide_vdso && !is_zero(scratch->before, SCRATCH_BYTES))
         return -1;
     scratch->slot = slot + 1;
+    scratch->filled = 0;
     run->network.scratch_used |= (uint8_t)(1u << slot);
     *address = scratch->address;
     return 0;
 }
 
 /* What the kernel is to see there, SCRATCH_BYTES at most. 0 or -1 */
-int scratch_fill(const struct task *task, const void *data, size_t bytes)
+int scratch_fill(struct task *task, const void *data, size_t bytes)
 {
     unsigned char words[SCRATCH_BYTES];
+    struct scratch *scratch = &task->scratch;
 
-    if (!task->scratch.slot || bytes > sizeof words)
+    if (!scratch->slot || bytes > sizeof words)
         return -1;
-    memcpy(words, task->scratch.before, sizeof words);
+    memcpy(words, scratch->before, sizeof words);
     memcpy(words, data, bytes);
-    return write_words(task, task->scratch.address, words, (bytes + 7) & ~(size_t)7);
+    scratch->filled = (uint16_t)((bytes + 7) & ~(size_t)7);
+    return force(task, scratch->address, words, scratch->filled);
 }
 
 /* The call is over: the bytes that were there. */
 void scratch_restore(struct sentra_run *run, struct task *task)
 {
-    write_words(task, task->scratch.address, task->scratch.before, SCRATCH_BYTES);
+    if (task->scratch.filled)
+        force(task, task->scratch.address, task->scratch.before, task->scratch.filled);
     scratch_release(run, task);
 }
 

@@ -77,6 +77,7 @@ void task_remove(struct sentra_run *run, struct task *task)
         run->slot_used[task->slot / 64] &= ~(1ull << (task->slot % 64));
     }
     scratch_release(run, task);
+    socket_forget(run, task->tid);
     free(task->stash.data);
     free(task);
     run->live_tasks--;
@@ -87,6 +88,7 @@ void task_remove(struct sentra_run *run, struct task *task)
 void task_rename(struct sentra_run *run, struct task *task, int32_t tid)
 {
     unlink_task(run, task);
+    socket_forget(run, task->tid);
     task->tid = tid;
     task->next = *bucket(run, tid);
     *bucket(run, tid) = task;

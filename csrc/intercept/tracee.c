@@ -71,6 +71,17 @@ int tracee_status(pid_t tid, char *text, size_t size)
     return 0;
 }
 
+int tracee_sleeps(pid_t tid)
+{
+    char text[4096];
+    const char *line;
+
+    if (tracee_status(tid, text, sizeof text))
+        return 0;
+    line = strstr(text, "\nState:\t");
+    return line && (line[8] == 'S' || line[8] == 'D');
+}
+
 /* The last number of a line like "NSpid:\t4711\t12": the id in the innermost namespace. */
 static int last_number(const char *text, const char *key, int32_t *out)
 {

@@ -41,6 +41,7 @@ int tracee_set_register(pid_t tid, size_t offset, uint64_t value);              
 int tracee_debug_register(pid_t tid, int number, uint64_t value);                    /* 0 or -1 */
 int tracee_status(pid_t tid, char *text, size_t size);                               /* /proc/TID/status; 0 or -1 */
 int tracee_ids(pid_t tid, int32_t *tgid, int32_t *inner_tid, int32_t *inner_tgid);   /* 0 or -1 */
+int tracee_sleeps(pid_t tid);                                                        /* 1: waits in the kernel; 0 */
 /* kill(2) for one process of the sandbox. Never a group, never everybody: a pid that is not one is refused. 0 or -1 */
 int tracee_kill(pid_t pid, int signo);
 int tracee_has_handler(pid_t tid, int signo);                                        /* 1, 0 */

@@ -164,6 +164,7 @@ static const char *show_bundle(struct sentra_run *run, struct task *task, uint64
     if (scratch_take(run, task, &address) || scratch_fill(task, run->options.trust_path, strlen(run->options.trust_path) + 1))
         return "there is no memory to place its path in";
     change_argument(task, path_argument(&task->call), address);
+    task->call.keeps_turn = 1; /* it does not wait, and gives the memory back before another task wants it */
     return NULL;
 }
 

@@ -7,7 +7,7 @@
  * or came over another socket are what the user gave.
  *
  * What is compared is the file, not its name: device, inode and time of birth of what was bound, the real path of what is allowed. A
- * link, a rename or a chroot does not make another socket of it.
+ * link, a rename or a chroot does not make another socket of it, and one that was moved below an allowed path is not allowed by that.
  *
  * Between our look and the kernel's, nothing may change:
  *   the address   the kernel reads a copy that the program cannot write (scratch.c). That holds for every call with an address on a unix
@@ -44,14 +44,28 @@ _Static_assert(sizeof(struct msghdr) + NAME_BYTES <= SCRATCH_BYTES, "a header an
 
 /* ---- whose it is ---- */
 
-static int identify(int own, struct own_socket *out)
+struct socket_file {
+    struct own_socket identity;
+    int64_t changed_ns; /* of the inode: a rename or a link counts */
+    uint32_t links;
+};
+
+static int64_t nanoseconds(const struct statx_timestamp *time)
+{
+    return time->tv_sec * 1000000000ll + time->tv_nsec;
+}
+
+/* 0; -1: the file is not a socket. */
+static int identify(int own, struct socket_file *out)
 {
     struct statx about;
 
-    if (statx(own, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &about) || !S_ISSOCK(about.stx_mode))
+    if (statx(own, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_NLINK | STATX_CTIME | STATX_BTIME, &about) || !S_ISSOCK(about.stx_mode))
         return -1;
-    *out = (struct own_socket){(uint64_t)about.stx_dev_major << 32 | about.stx_dev_minor, about.stx_ino,
-                               about.stx_mask & STATX_BTIME ? about.stx_btime.tv_sec * 1000000000ll + about.stx_btime.tv_nsec : 0};
+    out->identity = (struct own_socket){(uint64_t)about.stx_dev_major << 32 | about.stx_dev_minor, about.stx_ino,
+                                        about.stx_mask & STATX_BTIME ? nanoseconds(&about.stx_btime) : 0};
+    out->changed_ns = nanoseconds(&about.stx_ctime);
+    out->links = about.stx_nlink;
     return 0;
 }
 
@@ -61,6 +75,17 @@ static int is_own(const struct network_state *network, const struct own_socket *
         if (!memcmp(&network->own[index], file, sizeof *file))
             return 1;
     return 0;
+}
+
+/*
+ * A socket that is older than the run and came to its place since: the program may have moved it below a path that policy names. One with
+ * several links is somewhere else, too.
+ */
+static int was_moved(const struct sentra_run *run, const struct socket_file *file)
+{
+    int64_t start = (int64_t)run->control->start_realtime_ns;
+
+    return file->links > 1 || (file->identity.born_ns && file->identity.born_ns < start && file->changed_ns > start);
 }
 
 static void remember(struct network_state *network, const struct own_socket *file)
@@ -113,10 +138,21 @@ static int path_in(const unsigned char *name, size_t size, char path[sizeof(stru
     return 1;
 }
 
+/* Why the program may not reach this socket; NULL: it may. */
+static const char *objection(const struct sentra_run *run, const struct socket_file *file, const char *path)
+{
+    if (is_own(&run->network, &file->identity))
+        return NULL;
+    if (!is_allowed(&run->network, path))
+        return "it belongs to a program outside of the sandbox";
+    return was_moved(run, file) ? "it belongs to a program outside of the sandbox and was moved, linked or changed since the run began" : NULL;
+}
+
 static void decide_address(struct sentra_run *run, struct task *task, const unsigned char *name, size_t size)
 {
     char path[sizeof(struct sockaddr_un)], real[sizeof run->network.refused] = "";
-    struct own_socket file;
+    const char *reason;
+    struct socket_file file;
     int own;
 
     if (!path_in(name, size, path))
@@ -126,8 +162,9 @@ static void decide_address(struct sentra_run *run, struct task *task, const unsi
         answer(task, own); /* mostly ENOENT; also what we cannot look at must not be reached */
         return;
     }
-    if (!identify(own, &file) && !is_own(&run->network, &file) && (walk_name(own, real, sizeof real) || !is_allowed(&run->network, real)))
-        refuse_socket(run, task, real, "it belongs to a program outside of the sandbox");
+    walk_name(own, real, sizeof real);
+    if (!identify(own, &file) && (reason = objection(run, &file, real)))
+        refuse_socket(run, task, real, reason);
     close(own);
 }
 
@@ -239,15 +276,15 @@ void unix_bound(struct sentra_run *run, const struct task *task)
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
     char path[sizeof(struct sockaddr_un)];
-    struct own_socket file;
+    struct socket_file file;
     int own = socket_take(run, task, (int32_t)task->call.args[0]), bound;
 
     if (own < 0)
         return;
     if (!getsockname(own, (struct sockaddr *)&address, &size) && path_in((const unsigned char *)&address, size, path)) {
         bound = walk_open(task, AT_FDCWD, path);
-        if (bound >= 0 && !identify(bound, &file) && !is_own(&run->network, &file))
-            remember(&run->network, &file);
+        if (bound >= 0 && !identify(bound, &file) && !is_own(&run->network, &file.identity))
+            remember(&run->network, &file.identity);
         if (bound >= 0)
             close(bound);
     }

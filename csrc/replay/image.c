@@ -429,7 +429,41 @@ static int ends_by_exec(struct sentra_replay *replay, const struct actor *actor)
     return 0;
 }
 
-/* An EXIT event: the task ends now, by its own call or because something killed it. */
+/* Is it the program's process, about to end, while others of the run live on? */
+static int ends_before_others(struct sentra_replay *replay, const struct actor *actor)
+{
+    int others = 0;
+
+    if (actor->tid != replay->main_tid || actor->state != ACTOR_EXITING)
+        return 0;
+    for (uint32_t index = 0; index < ACTOR_BUCKETS; index++)
+        for (const struct actor *at = replay->actors[index]; at; at = at->next) {
+            if (at != actor && at->tgid == actor->tgid)
+                return 0;
+            others += at != actor;
+        }
+    return others > 0;
+}
+
+/* The program's process, held at its exit since its EXIT event, may end. */
+void end_program(struct sentra_replay *replay)
+{
+    struct actor *actor = replay->ending;
+
+    if (!actor)
+        return;
+    replay->ending = NULL;
+    ptrace(PTRACE_CONT, actor->tid, 0, 0L);
+    actor->state = ACTOR_RUNNING;
+    await_process_death(replay, actor);
+    if (actor->state == ACTOR_DEAD)
+        remove_process_when_dead(replay, actor);
+}
+
+/*
+ * An EXIT event: the task ends now, by its own call or because something killed it. With the program's own process init ends the sandbox,
+ * and everything in it: what other processes still did in the moment before that is in the trace, so the program is let go last.
+ */
 void apply_exit(struct sentra_replay *replay, const struct sentra_event *event)
 {
     struct actor *actor = actor_find(replay, event->task);
@@ -438,6 +472,10 @@ void apply_exit(struct sentra_replay *replay, const struct sentra_event *event)
 
     if (!actor || (actor->state < ACTOR_RUNNING && !actor->group_exits && ends_by_exec(replay, actor)))
         return; /* it ended, or ends, with its process's exec */
+    if (ends_before_others(replay, actor)) {
+        replay->ending = actor;
+        return;
+    }
     if (actor->state == ACTOR_EXITING) {
         ptrace(PTRACE_CONT, actor->tid, 0, 0L);
         actor->state = ACTOR_RUNNING;

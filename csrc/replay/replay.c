@@ -229,6 +229,8 @@ static void play(struct sentra_replay *replay)
         replay->stats.events++;
         replay->stats.seq = event->seq;
     }
+    if (!replay->diverged && !atomic_load(&replay->stop_requested))
+        end_program(replay);
     if (replay->diverged && replay->options.hold_on_divergence && !atomic_load(&replay->stop_requested))
         hold(replay, HELD_DIVERGED);
 }

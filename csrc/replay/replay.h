@@ -124,6 +124,7 @@ struct sentra_replay {
     uint32_t passed_count;
     _Atomic int stop_requested;
     int main_tid;
+    struct actor *ending;          /* the program's process, held at its exit until the others' events are applied */
     int started;                   /* the first image is loaded */
     int broken_output;
 
@@ -178,6 +179,7 @@ void apply_call(struct sentra_replay *replay, struct actor *actor, const struct 
 void apply_task(struct sentra_replay *replay, const struct sentra_event *event);
 void apply_exec(struct sentra_replay *replay, struct actor *actor, const struct sentra_event *event);
 void apply_exit(struct sentra_replay *replay, const struct sentra_event *event);
+void end_program(struct sentra_replay *replay);
 void apply_signal(struct sentra_replay *replay, struct actor *actor, const struct sentra_event *event);
 void apply_start(struct sentra_replay *replay, struct actor *actor);
 void apply_tsc(struct sentra_replay *replay, struct actor *actor, const struct sentra_event *event);

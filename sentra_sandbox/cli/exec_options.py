@@ -39,7 +39,7 @@ EXEC_OPTIONS = (
     ExecOption("--name", "text", "NAME", "Give the run a name; RUN arguments of other commands accept it."),
     ExecOption(
         "--net", "text", "MODE",
-        "Network of the program: open (its own, we carry what is allowed), none but its own loopback, host (this machine's, not a wall), "
+        "Network of the program: open (its own; we carry what is allowed), none but loopback, host (this machine's: not a wall), "
         "or recorded:RUN (answered from that run only).",
         default="open",
     ),

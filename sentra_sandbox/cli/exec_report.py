@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 NAMES_SHOWN = 3
 LAST_EVENTS = 2000  # among which the broker's own last one is
 BUDGET_S = 0.25  # after a run nobody wants to wait; `show --summary` takes what it needs
-NETWORKS = {"open": "open (its own, carried by the broker)", "host": "host (this machine's network: not a wall)", "none": "none (loopback only)"}
+NETWORKS = {
+    "host": "host (this machine's network: not a wall)",
+    "none": "none (loopback only)",
+    "open": "open (its own; public hosts are allowed)",
+}
+NOT_OWN_NETWORK = ("host", "none")  # there the hosts are those of the calls, by address
 
 
 def report(result: RunResult, options: RecordOptions) -> str:
@@ -33,7 +38,7 @@ def report(result: RunResult, options: RecordOptions) -> str:
     )
     lines = [
         f"run {result.run_id}: {', '.join(figures)}",
-        *_what_it_did(result),
+        *_what_it_did(result, options.net),
         f"grade: {result.grade}; network: {NETWORKS.get(options.net, options.net)}",
     ]
     if options.net.startswith("recorded:"):
@@ -80,7 +85,7 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _what_it_did(result: RunResult) -> list[str]:
+def _what_it_did(result: RunResult, net: str) -> list[str]:
     """The lines from the events, as far as the time allows. A run that cannot be read back must not hide its exit
     status.
     """
@@ -94,18 +99,53 @@ def _what_it_did(result: RunResult) -> list[str]:
         if summary.cut
         else []
     )
-    return [*findings(summary), *cut]
+    return [*findings(summary, net=net), *cut]
 
 
-def findings(summary: Summary, shown: int | None = NAMES_SHOWN) -> list[str]:
+def findings(summary: Summary, shown: int | None = NAMES_SHOWN, net: str = "host") -> list[str]:
     """The lines about what a run did; one that would be empty says ``none``, so that nobody wonders whether it was
-    looked at.
+    looked at. What a network of the run's own refused has lines only where there is something.
     """
+    if net in NOT_OWN_NETWORK:
+        hosts, network = [_host(use.address, use.uses, use.failed) for use in summary.hosts], []
+    else:
+        hosts, network = named_hosts(summary), network_refusals(summary, shown)
     return [
         f"files written: {some(summary.files, shown)}",
-        f"hosts contacted: {some((_host(use.address, use.uses, use.failed) for use in summary.hosts), shown)}",
+        f"hosts contacted: {some(hosts, shown)}",
+        *network,
         f"refused calls: {some(refused_calls(summary), shown)}",
     ]
+
+
+def named_hosts(summary: Summary) -> list[str]:
+    """``api.example.com (3 requests, 1.2 KiB sent, 38 KiB received)``, most bytes first."""
+    hosts = sorted(summary.network.hosts.values(), key=lambda host: (-host.sent - host.received, host.name))
+    found = []
+    for host in hosts:
+        if host.failed >= host.connections:
+            found.append(f"{host.name} (failed)")
+            continue
+        requests = [format_count(host.requests, "request")] if host.requests else []
+        traffic = [f"{format_size(host.sent)} sent", f"{format_size(host.received)} received"]
+        found.append(f"{host.name} ({', '.join((*requests, *traffic))})")
+    return found
+
+
+def network_refusals(summary: Summary, shown: int | None = NAMES_SHOWN) -> list[str]:
+    """What the run's own network refused, with what would allow it; whose clients refused our certificate; problems."""
+    use = summary.network
+    refused = [f"{r.target} ({r.remedy or r.reason or 'by policy'})" for r in use.refused.values()]
+    known = {r.target.rpartition(":")[2] for r in use.refused.values()}
+    refused += [f"localhost:{port} (--allow-net localhost:{port})" for port in summary.refused_ports if str(port) not in known]
+    certificates = [f"{r.target} ({r.remedy or r.reason})" for r in use.certificates.values()]
+    problems = [f"{what} ({count})" if count > 1 else what for what, count in use.problems.items()]
+    titled = (("refused hosts", refused), ("our certificate refused by clients of", certificates), ("network problems", problems))
+    return [_shortened(f"{title}: {some(names, shown)}", shown) for title, names in titled if names]
+
+
+def _shortened(line: str, shown: int | None, longest: int = 400) -> str:
+    return line if shown is None or len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def refused_calls(summary: Summary) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sentra_sandbox.cli.durations import format_count, format_duration, format_size
 from sentra_sandbox.cli.exec_report import findings
@@ -13,6 +13,7 @@ from sentra_sandbox.syscalls.signals import signal_name
 from sentra_sandbox.trace.reader import Trace
 from sentra_sandbox.views.files import FileUse, file_uses
 from sentra_sandbox.views.lines import call_name, quote_command, wait_status_text
+from sentra_sandbox.views.network_summary import NetworkUse, Refusal
 from sentra_sandbox.views.processes import Process, process_tree, walk
 from sentra_sandbox.views.spilled import rejoined
 from sentra_sandbox.views.summary import Summary, summarise
@@ -113,7 +114,7 @@ def show_summary(trace: Trace, *, as_json: bool) -> None:
     lines = [
         f"command: {quote_command(meta.argv)}",
         f"run {meta.id}{f' ({meta.name})' if meta.name else ''}: {', '.join(figures)}",
-        *findings(summary, shown=None),
+        *findings(summary, shown=None, net=str(meta.options.get("net", "host"))),
         f"grade: {meta.grade or 'not known: the run did not end'}; network: {meta.options.get('net', 'not known')}",
         *(f"event {seq}: {text}" for seq, _, text in summary.notes),
         *([f"note: {meta.note}"] if meta.note else []),
@@ -138,9 +139,26 @@ def summary_object(trace: Trace, summary: Summary) -> dict[str, object]:
         "processes": summary.processes,
         "files_written": list(summary.files),
         "hosts": [{"address": use.address, "uses": use.uses, "failed": use.failed} for use in summary.hosts],
+        "network": network_object(summary.network, summary.refused_ports),
         "refused": {call_name(*key): count for key, count in summary.refused.items()},
         "signals": {signal_name(number): count for number, count in summary.signals.items()},
         "notes": [{"seq": seq, "kind": kind, "text": text} for seq, kind, text in summary.notes],
+    }
+
+
+def network_object(use: NetworkUse, refused_ports: tuple[int, ...]) -> dict[str, object]:
+    """What the broker saw, for JSON."""
+
+    def refusals(found: Iterable[Refusal]) -> list[dict[str, object]]:
+        return [{"target": r.target, "reason": r.reason, "remedy": r.remedy, "count": r.count} for r in found]
+
+    names = ("name", "connections", "failed", "requests", "sent", "received")
+    return {
+        "hosts": [{name: getattr(host, name) for name in names} for host in use.hosts.values()],
+        "refused": refusals(use.refused.values()),
+        "refused_local_ports": list(refused_ports),
+        "certificate_refused": refusals(use.certificates.values()),
+        "problems": use.problems,
     }
 
 

@@ -85,6 +85,9 @@ _TABLE: dict[int, tuple[tuple[str, Kind], ...]] = {
         ("2001:2::/48", BENCHMARK),
         ("2001:10::/28", RESERVED),
         ("2001:20::/28", RESERVED),
+        ("2001:3::/32", PUBLIC),  # AMT relays (RFC 7450)
+        ("2001:4:112::/48", PUBLIC),  # AS112 (RFC 7535)
+        ("2001::/23", RESERVED),  # for protocols
         ("2001:db8::/32", RESERVED),
         ("3fff::/20", RESERVED),
         ("2000::/3", PUBLIC),

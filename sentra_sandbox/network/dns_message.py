@@ -148,7 +148,7 @@ def wire_name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label for label in labels_of(name)) + b"\0"
 
 
-def reply(query: Query, rcode: int, records: list[bytes], *, limit: int, ede: tuple[int, str] | None = None, authentic: int = 0) -> bytes:
+def reply(query: Query, rcode: int, records: list[bytes], *, limit: int, ede: tuple[int, str] | None = None) -> bytes:
     """An answer. ``records`` are whole records; longer than ``limit`` bytes it becomes empty and truncated, to be asked by TCP.
 
     ``ede``: an Extended DNS Error, sent to clients that speak EDNS. ``rcode`` may be an extended one (BADVERS).

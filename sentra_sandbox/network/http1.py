@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 
 from sentra_sandbox.network.exchange import Origin, OriginFailed, RequestHead
-from sentra_sandbox.network.http1_exchange import Exchange, Front, Tunnel
+from sentra_sandbox.network.http1_exchange import LINGER_S, Exchange, Front, Tunnel
 from sentra_sandbox.network.http1_heads import MAX_HEAD, BadMessage, Framing, check_part, parse_request, reason_of, request_line
 from sentra_sandbox.network.http1_origin import ConnectionStale, Http1Answering, Http1Origin
 from sentra_sandbox.network.inlet import READ_AHEAD, Inlet
@@ -21,7 +21,6 @@ from sentra_sandbox.network.stream import Stream, StreamReset
 
 __all__ = ["ConnectionStale", "Http1Answering", "Http1Origin", "Tunnel", "serve"]
 
-LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 _KEPT_OF_BAD_HEAD = 4096
 

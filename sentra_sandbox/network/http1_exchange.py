@@ -32,6 +32,7 @@ from sentra_sandbox.network.stream import Stream, StreamReset
 from sentra_sandbox.trace.network_events import Direction, NetworkType
 
 AT_ONCE = 32 * 1024  # a body that is here already and not longer is sent before anything is awaited
+LINGER_S = 2.0  # so long a program that was answered may go on sending
 HALF_CLOSED_S = 2.0  # a program that ended its TLS connection is given up after this; hardly any half-closes one
 
 UP, DOWN = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -83,7 +84,7 @@ class Exchange:
         self.log = ExchangeLog(front.journal, front.connection)
         self.body: Body = body_of(framing, front.inlet)
         self.answering: Answering | None = None
-        self.uploaded = False
+        self.uploaded = self.body.done
         self._request_ended = self._response_ended = False
         self._fault: OriginFailed | None = None  # the request's own, found while its body came
         self._gone = False
@@ -111,6 +112,9 @@ class Exchange:
     async def _carry(self) -> bool:
         try:
             self.answering = await self.front.origin.open(self.head)
+        except OriginFailed as failure:
+            return await self._refuse(failure, unopened=True)
+        try:
             if self._gone:
                 raise _Gone
             await self._begin_upload(self.answering)
@@ -132,7 +136,7 @@ class Exchange:
             self._upload.cancel()
             await asyncio.wait((self._upload,))
         if not self._request_ended:
-            self._end_request("The exchange ended before the request was complete.")
+            self._end_request("" if self.uploaded else "The exchange ended before the request was complete.")
         if not self._response_ended:
             self._end_response("The exchange was given up.")
         if self.answering is not None:
@@ -306,18 +310,27 @@ class Exchange:
         else:
             await self.front.client.close()
 
-    async def _refuse(self, failure: OriginFailed) -> bool:
-        """Nothing was answered yet: say why there will be no answer. The connection ends."""
+    async def _refuse(self, failure: OriginFailed, *, unopened: bool = False) -> bool:
+        """Nothing was answered yet: say why there will be no answer. The connection ends.
+
+        ``unopened``: the request went nowhere. What the program would have sent is of interest all the same: as much of it as comes soon
+        is noted.
+        """
         if self._gone:
             raise _Gone
         if self.answering is not None:
             self.answering.abort()
         answer = RefusalAnswer(failure, self.head)
+        if unopened:
+            await self._begin_upload(answer)
         head = await answer.head()
         raw, framing = build_response(head, self.head.method, self.head.version)
         self.log.response(head)
         await self._pass_data(raw, answer, framing)
         self._end_response()
+        if unopened and self._upload is not None:
+            self.front.client.write_eof()
+            await asyncio.wait((self._upload,), timeout=LINGER_S)
         return False
 
     def _end_response(self, error: str = "", trailers: list[tuple[bytes, bytes]] | None = None) -> None:

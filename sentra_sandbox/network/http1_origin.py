@@ -46,7 +46,7 @@ class Http1Origin:
         self._inlet = Inlet(stream)
         self._stream = stream
         self._current: Http1Answering | None = None
-        self._dead = False
+        self._dead = self._given = False
         self.exchanges = 0
         self.on_idle: Callable[[], None] | None = None
 
@@ -57,8 +57,8 @@ class Http1Origin:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is under way and nothing can be."""
-        return self._current is None and not self.usable
+        """Whether nothing is under way and nothing can be; a connection that was given away is somebody's still."""
+        return self._current is None and not self.usable and not self._given
 
     async def open(self, head: RequestHead) -> Http1Answering:
         """See ``Origin``. One exchange at a time."""
@@ -100,7 +100,7 @@ class Http1Origin:
 
     def give_away(self) -> Stream:
         """The connection is somebody else's protocol now."""
-        self._dead = True
+        self._dead = self._given = True
         self._release()
         return InletStream(self._inlet)
 

@@ -195,7 +195,7 @@ class SocketMaker:
 
 
 class ReplySender:
-    """Answers datagrams without a socket of their own, for ports that the program itself is bound to (``udp``: EADDRINUSE).
+    """Answers datagrams without a socket of their own: where the program itself is bound to that port (``udp``: EADDRINUSE), or to refuse.
 
     Later datagrams of the pair go on arriving at the listener.
     """
@@ -207,14 +207,31 @@ class ReplySender:
 
     def send(self, data: bytes, source: Address, destination: Address) -> None:
         """One datagram from ``source`` (where the program's went) to ``destination`` (the program). ``OSError``: EMSGSIZE, EAGAIN."""
-        family, packed_source = _packed(source[0])
-        _, packed_destination = _packed(destination[0])
-        size = 4 if family == socket.AF_INET else 16
-        packet = _udp_packet(data, (packed_source[:size], source[1]), (packed_destination[:size], destination[1]))
+        if len(data) > _MAX_DATAGRAM - 28:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        addresses = _bare(source[0]) + _bare(destination[0])
+        self._send(destination[0], _ip_packet(socket.IPPROTO_UDP, addresses, _udp(addresses, source[1], destination[1], data)))
+
+    def refuse(self, source: Address, destination: Address) -> None:
+        """Tell the program at ``destination`` that nobody listens at ``source``: its next call on a connected socket gets ECONNREFUSED.
+
+        ICMP port unreachable (RFC 792, 4443), as a host would send it about a datagram without data.
+        """
+        here, there = _bare(destination[0]), _bare(source[0])
+        about = _ip_packet(socket.IPPROTO_UDP, here + there, _udp(here + there, destination[1], source[1], b""), checked=True)
+        if len(here) == 4:
+            body, protocol = struct.pack(">BBHI", 3, 3, _checksum(struct.pack(">BB6x", 3, 3) + about), 0) + about, socket.IPPROTO_ICMP
+        else:
+            start, protocol = struct.pack(">BB6x", 1, 4), socket.IPPROTO_ICMPV6
+            total = _checksum(there + here + struct.pack(">II", len(start + about), protocol) + start + about)
+            body = struct.pack(">BBHI", 1, 4, total, 0) + about
+        self._send(destination[0], _ip_packet(protocol, there + here, body))
+
+    def _send(self, address: str, packet: bytes) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         if family not in self._senders:
             self._senders[family] = self._maker.raw_sender(family)
-        name = (destination[0], 0) if family == socket.AF_INET else (destination[0], 0, 0, 0)
-        self._senders[family].sendto(packet, name)
+        self._senders[family].sendto(packet, (address, 0))
 
     def close(self) -> None:
         """Close the sockets."""
@@ -222,20 +239,22 @@ class ReplySender:
             one.close()
 
 
-def _udp_packet(data: bytes, source: tuple[bytes, int], destination: tuple[bytes, int]) -> bytes:
-    """IP and UDP header (RFC 791, 8200, 768) and data; the kernel fills in what is 0 in an IPv4 header."""
+def _ip_packet(protocol: int, addresses: bytes, payload: bytes, checked: bool = False) -> bytes:
+    """An IP header (RFC 791, 8200) before the payload. The kernel fills in an IPv4 header's checksum, but not that of one inside."""
+    if len(addresses) == 32:
+        return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + addresses + payload
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0) + addresses
+    if checked:
+        head = head[:10] + struct.pack(">H", _checksum(head)) + head[12:]
+    return head + payload
+
+
+def _udp(addresses: bytes, source_port: int, destination_port: int, data: bytes) -> bytes:
+    """A UDP header (RFC 768) before the data."""
     length = 8 + len(data)
-    if length > _MAX_DATAGRAM - 20:
-        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-    addresses = source[0] + destination[0]
-    pseudo = addresses + struct.pack(">II", length, socket.IPPROTO_UDP)
-    header = struct.pack(">HHHH", source[1], destination[1], length, 0)
-    header = header[:6] + struct.pack(">H", _checksum(pseudo + header + data) or 0xFFFF)
-    if len(source[0]) == 4:
-        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0)
-    else:
-        ip = struct.pack(">IHBB", 6 << 28, length, socket.IPPROTO_UDP, 64)
-    return ip + addresses + header + data
+    header = struct.pack(">HHH", source_port, destination_port, length)
+    total = _checksum(addresses + struct.pack(">II", length, socket.IPPROTO_UDP) + header + b"\0\0" + data)
+    return header + struct.pack(">H", total or 0xFFFF) + data
 
 
 def _checksum(data: bytes) -> int:
@@ -285,6 +304,10 @@ def _adopt(fd: int) -> socket.socket:
     made = socket.socket(fileno=fd)
     made.setblocking(False)
     return made
+
+
+def _bare(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def _packed(address: str) -> tuple[int, bytes]:

@@ -27,14 +27,14 @@ from sentra_sandbox.network.ca import CertificateAuthority, canonical_name
 from sentra_sandbox.network.client_hello import ClientHello, read_client_hello
 from sentra_sandbox.network.stream import Stream, StreamReset
 from sentra_sandbox.network.tls_outcome import ClientCertificateWanted, ClientRefused, HandshakeFailed
-from sentra_sandbox.network.upstream_trust import UpstreamSession, UpstreamTrust, explain
+from sentra_sandbox.network.upstream_trust import UpstreamSession, UpstreamTrust, asks_for_certificate, explain
 
 __all__ = ["ClientHello", "TlsStream", "accept", "connect", "read_client_hello"]
 
 CIPHERTEXT_PIECE = 2048
 PLAINTEXT_PIECE = 4096  # one record
 RECORD = 16384
-BULK = 1 << 20  # bytes of a direction after which whole records are taken: a third less work, 16 KB more that the connection keeps
+BULK = 16 << 20  # bytes of a direction after which whole records are taken: a third less work, but the connection keeps 35 KB more
 CERTIFICATE_FLIGHT = 400  # bytes; what goes before a certificate (a request for another key share, a resumption) is shorter
 HANDSHAKE_SECONDS = 30.0
 
@@ -205,6 +205,12 @@ class TlsStream:
                 self._flush()
                 return
 
+    def rest(self) -> bytes:
+        """Take away what has come and was not looked at, after a handshake that failed."""
+        rest = self._incoming.read() + bytes(self._held)
+        self._held = b""
+        return rest
+
     @property
     def showed_certificate(self) -> bool:
         """Of the accepting side, during the handshake: whether the client has our certificate."""
@@ -296,7 +302,7 @@ async def accept(
         raise HandshakeFailed("client", f"the client's TLS handshake failed: {_words(error)}", _remedy(error)) from None
     except (EOFError, StreamReset):
         if made.showed_certificate:
-            raise ClientRefused(name, "it left after it saw it") from None
+            raise ClientRefused(name, "it left as soon as it had it", certain=False) from None
         raise HandshakeFailed("client", "the client left during the handshake") from None
     except asyncio.TimeoutError:
         raise HandshakeFailed("client", f"the client did not finish the TLS handshake within {timeout:g} s") from None
@@ -330,6 +336,8 @@ async def connect(
     try:
         await asyncio.wait_for(made.handshake(), timeout)
     except ssl.SSLError as error:
+        if isinstance(error, ssl.SSLCertVerificationError) and asks_for_certificate(made.rest()):
+            raise ClientCertificateWanted(name) from None
         raise _upstream_failure(name, session, error) from None
     except (EOFError, StreamReset):
         if session.certificate_wanted:

@@ -5,8 +5,11 @@ No I/O here. Reasons are sentences for the person who reads the run; remedies na
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import functools
 import hashlib
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Literal, Protocol
@@ -32,8 +35,8 @@ class HandshakeFailed(Exception):
 
 
 class ClientRefused(HandshakeFailed):
-    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own. Not ``certain`` where it only left
-    without a byte.
+    """The program does not accept our certificate: it pins the host's, or trusts only a store of its own. Not ``certain`` where it only
+    left without a byte.
     """
 
     def __init__(self, name: str, how: str, *, certain: bool = True) -> None:
@@ -128,20 +131,22 @@ def write_failed(journal: Journal, connection: int, hello: ClientHello, name: st
     journal.write(NetworkType.TLS, fields, connection=connection)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def describe_certificate(der: bytes) -> dict[str, str]:
-    """Subject, issuer, end of validity and fingerprint, as the journal and reasons show them; only the fingerprint of what is malformed."""
+    """Subject, issuer, dates, names and fingerprint, as the journal and reasons show them; of a malformed one what can be read, at least
+    the fingerprint.
+    """
     fields = {"sha256": hashlib.sha256(der).hexdigest()}
-    try:
+    # Fields are parsed when they are asked for; a hostile one raises what the parser met: TypeError, for one, beside its own errors.
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
         certificate = x509.load_der_x509_certificate(der)
         fields["subject"] = certificate.subject.rfc4514_string()
         fields["issuer"] = certificate.issuer.rfc4514_string()
-        fields["not_before"] = _day(certificate, "not_valid_before")
-        fields["not_after"] = _day(certificate, "not_valid_after")
+        fields["not_before"] = _moment(certificate.not_valid_before_utc)
+        fields["not_after"] = _moment(certificate.not_valid_after_utc)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         fields["names"] = ", ".join(_readable(names))
-    except (ValueError, x509.ExtensionNotFound):
-        pass
     return fields
 
 
@@ -154,8 +159,8 @@ def _fields(mode: str, hello: ClientHello, name: str) -> dict[str, object]:
     return fields
 
 
-def _day(certificate: x509.Certificate, moment: str) -> str:
-    return str(getattr(certificate, f"{moment}_utc").strftime("%Y-%m-%dT%H:%M:%SZ"))
+def _moment(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _readable(names: Iterable[x509.GeneralName], limit: int = 20) -> list[str]:

@@ -30,19 +30,8 @@ JAVA_STORES = (
     "/etc/pki/ca-trust/extracted/java/cacerts",
 )
 
-BUNDLE_ENDINGS = (
-    "/certifi/cacert.pem",
-    "/botocore/cacert.pem",
-    "/httplib2/cacerts.txt",
-    "/grpc/_cython/_credentials/roots.pem",
-    "/roots.pem",
-)
-"""Ends of paths that are bundles shipped inside packages: they appear at any time, so they are told by name when they are opened."""
-
-JAVA_ENDINGS = ("/lib/security/cacerts", "/java/cacerts")
-
 ADDED = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "DENO_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
-"""Always set: Node, Deno and Java read no bundle of the system, and rustls and grpcio only by these."""
+"""Always set: Node and Deno read no bundle of the system, rustls and grpcio only by these."""
 
 REPLACED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "CARGO_HTTP_CAINFO")
 """Not needed, but pointed at our bundle where the user set them, or they would name one without the run's CA."""

@@ -111,6 +111,22 @@ def _leaf(message: bytes, version: int) -> bytes:
     return message[at + 3 : at + 3 + size]
 
 
+def asks_for_certificate(flight: bytes) -> bool:
+    """Whether a CertificateRequest stands among these records of a server's first flight, in the clear as it is up to TLS 1.2. There it
+    comes after the certificate: a server with a private CA, which those that want client certificates often have, has failed before.
+    """
+    at = 0
+    while flight[at : at + 2] == b"\x16\x03":
+        end = at + 5 + int.from_bytes(flight[at + 3 : at + 5], "big")
+        message = at + 5
+        while message + 4 <= min(end, len(flight)):
+            if flight[message] == CERTIFICATE_REQUEST:
+                return True
+            message += 4 + int.from_bytes(flight[message + 1 : message + 4], "big")
+        at = end
+    return False
+
+
 def explain(name: str, error: ssl.SSLCertVerificationError, der: bytes) -> CertificateRefused:
     """A failed verification in words that a person can act on."""
     about = describe_certificate(der) if der else {}

@@ -36,7 +36,7 @@ _FDS_MAX = 253  # of one message (SCM_MAX_FD)
 _STOP_S = 3.0
 _REQUEST_BYTES = 8
 _REQUEST_TRUST, _REQUEST_PORT, _REQUEST_START = 1, 2, 3  # enum sentra_request_kind
-_ANSWER, _ANSWER_NO_MORE = b"\1", b"\2"
+_ANSWER, _ANSWER_EVERY_PORT = b"\1", b"\2"  # enum sentra_answer
 _HAVE_TPROXY = 2 | 4  # enum sentra_network_flag, first word of the message that brings the listeners
 _READABLE = 1  # POLLIN
 
@@ -57,8 +57,7 @@ sys.exit(main(*map(int, sys.argv[2:6])))
 class SandboxNetwork:
     """One run's. Made before the launch; ``close`` ends everything.
 
-    ``network_fd`` is for the plan, ``request_fd`` for the engine; both are closed when they have been passed on. ``problem`` says why the sandbox lost its
-    network ("" if it did not).
+    ``network_fd`` is for the plan, ``request_fd`` for the engine. ``problem`` says why the sandbox lost its network ("" if it did not).
     """
 
     def __init__(self, directory: str, arena: Arena, settings: Mapping[str, Any]) -> None:
@@ -144,8 +143,8 @@ class SandboxNetwork:
         kind, value = int.from_bytes(request[:4], "little"), int.from_bytes(request[4:], "little")
         if kind == _REQUEST_START:
             self._start()
-        elif kind == _REQUEST_PORT and self._has_tproxy:
-            self._answer(_ANSWER_NO_MORE)
+        elif kind == _REQUEST_PORT and self._has_tproxy:  # TPROXY brings every port
+            self._answer(_ANSWER_EVERY_PORT)
         else:
             self._start()
             self._ask_broker(kind, value)
@@ -165,7 +164,7 @@ class SandboxNetwork:
             self._answer(_ANSWER)
 
     def _answer(self, answer: bytes) -> None:
-        try:
+        try:  # noqa: SIM105 - loading contextlib takes time
             self._requests.send(answer, _socket.MSG_DONTWAIT)
         except OSError:
             pass  # the engine has ended
@@ -218,7 +217,7 @@ class SandboxNetwork:
 
     def _tell(self, message: bytes) -> None:
         assert self._control is not None
-        try:
+        try:  # noqa: SIM105 - loading contextlib takes time
             self._control.send(message, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except OSError:
             pass  # its end will be seen
@@ -276,7 +275,7 @@ class SandboxNetwork:
         remedy = f"See {self._directory}/{LOG}." if self._log_size() else ""
         fields = {"what": "the sandbox lost its network", "detail": reason, "remedy": remedy}
         now = time.monotonic_ns() - self._arena.start_monotonic_ns
-        try:
+        try:  # noqa: SIM105
             self._arena.append(to_event(NetworkEvent(NetworkType.PROBLEM, fields, time_ns=now)), BROKER_RING)
         except RecordingError:
             pass  # the run is being closed

@@ -16,10 +16,10 @@ class RecordOptions:
 
     ``net`` is ``open`` (a network of its own, carried by our broker), ``none``, ``host``, or ``recorded:RUN`` (answered from that run
     only; ``match``, ``match_order`` and ``match_ignore`` say which requests count as the same, see ``network.match_rules``);
-    ``allow_net``, ``maps`` and ``policy`` (a file) say what ``open`` reaches, see ``network.decision``; ``output`` the directory that becomes the run (None: in the store); ``profile`` a seccomp profile's
-    name or path; ``max_capture`` bytes kept of one buffer, 0 = all; ``stdin``, ``stdout``, ``stderr`` descriptors, None = inherit;
-    ``forward_signals`` makes this process stand for the program towards signals and the terminal (the command line sets it);
-    ``keep_fds`` are descriptors from 3 up that the program inherits.
+    ``allow_net``, ``maps`` and ``policy`` (a file) say what ``open`` reaches, see ``network.decision``; ``output`` the directory that
+    becomes the run (None: in the store); ``profile`` a seccomp profile's name or path; ``max_capture`` bytes kept of one buffer,
+    0 = all; ``stdin``, ``stdout``, ``stderr`` descriptors, None = inherit; ``forward_signals`` makes this process stand for the program
+    towards signals and the terminal (the command line sets it); ``keep_fds`` are descriptors from 3 up that the program inherits.
     """
 
     command: tuple[str, ...]

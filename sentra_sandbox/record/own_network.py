@@ -47,13 +47,14 @@ def choose(options: RecordOptions) -> NetworkChoice:
     matching = [name for name in ("match", "match_order", "match_ignore") if getattr(options, name)]
     if matching:
         raise UsageError(f"--{matching[0].replace('_', '-')} means nothing with --net {mode}.", "It is for --net recorded:RUN.")
-    given = [name for name, value in (("--allow-net", options.allow_net), ("--map", options.maps)) if value]
+    rules = (("--allow-net", options.allow_net), ("--map", options.maps), ("--policy", options.policy))
+    given = [name for name, value in rules if value]
     if given and mode != "open":
         raise UsageError(f"{' and '.join(given)} means nothing with --net {options.net}.", "It is for --net open, the default.")
     if options.policy is not None:
-        from sentra_sandbox.network.policy_file import load_policy
+        from sentra_sandbox.network.policy_file import network_policy
 
-        policy = load_policy(options.policy, options.allow_net, options.maps)
+        policy = network_policy(options.policy, options.allow_net, options.maps)
     else:
         policy = policy_of(options.allow_net, options.maps)
     return NetworkChoice(mode, policy)

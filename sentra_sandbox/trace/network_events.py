@@ -32,11 +32,13 @@ class NetworkType(IntEnum):
 
     ENDPOINT = 64
     """Engine, task = the caller: a socket of the program got a peer (connect, or a first datagram). fields: ``fd``, ``protocol``
-    (``tcp``, ``udp``), ``local`` and ``remote`` as ``[address, port]``. Ties a connection to its task: its ``client`` equals ``local``."""
+    (``tcp``, ``udp``), ``local`` and ``remote`` as ``[address, port]``. Ties a connection to its task: its ``client`` equals ``local``
+    (only in its port where a datagram socket is bound to no address: ``local`` is then ``0.0.0.0`` or ``::``)."""
     UNIX_REFUSED = 65
     """Engine, task = the caller: a unix socket of the host was refused. fields: ``path``, ``reason``, ``remedy``."""
     TRUST = 66
-    """Engine, task = the caller: a certificate bundle was opened and ours shown. fields: ``path``, ``shown``."""
+    """Engine, task = the caller: a certificate bundle was opened and ours shown. fields: ``path``, ``shown``; where that was not
+    possible ``shown`` is "" and ``error`` says why."""
     DNS = 70
     """Broker. fields: ``client`` [address, port], ``server`` [address, port] as the program asked it, ``transport`` (``udp``, ``tcp``),
     ``name``, ``type``

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sentra_sandbox.trace.events import Event, SegmentKind
-from sentra_sandbox.views.numbers import CONNECT, SENDMMSG, SENDMSG, SENDTO, SOCKET, WRITE, WRITEV
+from sentra_sandbox.views.numbers import CONNECT, GETSOCKOPT, SENDMMSG, SENDMSG, SENDTO, SOCKET, WRITE, WRITEV
 from sentra_sandbox.views.places import Places, register, signed32
 
 AF_INET, AF_INET6 = 2, 10
 SOCK_DGRAM, SOCK_TYPE_MASK = 2, 0xF
-EINPROGRESS = 115
+EINPROGRESS, ECONNREFUSED = 115, 111
+SOL_SOCKET, SO_ERROR = 1, 4
 MMSGHDR_BYTES, MSGHDR_BYTES = 64, 56
 
 
@@ -33,15 +34,21 @@ class HostUse:
 
 
 class HostTable:
-    """Follows a run's SYSCALL events in order; ``places`` must have been fed all events before."""
+    """Follows a run's SYSCALL events in order; ``places`` must have been fed all events before.
+
+    ``refused_ports`` are those of loopback where nothing listened, and nothing did later.
+    """
 
     def __init__(self, places: Places) -> None:
         self.hosts: dict[str, HostUse] = {}
+        self.refused_ports: dict[int, None] = {}
         self._places = places
+        self._connecting: dict[tuple[int, int], int] = {}  # (process, descriptor) → port of loopback
         self._peer_of_datagram: dict[tuple[int, int], str] = {}  # (process, descriptor) → peer, "" before connect
         self._actions = {
             SOCKET: self._socket,
             CONNECT: self._connect,
+            GETSOCKOPT: self._getsockopt,
             SENDTO: self._sendto,
             SENDMSG: self._send_messages,
             SENDMMSG: self._send_messages,
@@ -80,6 +87,29 @@ class HostTable:
             self._peer_of_datagram[key] = address or ""
         elif address:
             self._use(address, event.result < 0 and event.result != -EINPROGRESS)
+            if address.startswith(("127.", "[::1]:")):
+                self._loopback(event, int(address.rpartition(":")[2]))
+
+    def _loopback(self, event: Event, port: int) -> None:
+        if event.result == -EINPROGRESS:
+            self._connecting[self._places.process(event.task), signed32(register(event, 0))] = port
+        else:
+            self._ended(port, -event.result)
+
+    def _getsockopt(self, event: Event) -> None:
+        """How a connect that did not wait has ended."""
+        if not self._connecting or (register(event, 1), register(event, 2)) != (SOL_SOCKET, SO_ERROR):
+            return
+        port = self._connecting.pop((self._places.process(event.task), signed32(register(event, 0))), None)
+        error = next((s.data for s in event.segments if s.arg == 3 and s.kind == SegmentKind.OUT), b"")
+        if port is not None and len(error) >= 4:
+            self._ended(port, int.from_bytes(error[:4], "little"))
+
+    def _ended(self, port: int, error: int) -> None:
+        if error == ECONNREFUSED:
+            self.refused_ports[port] = None
+        elif error == 0:
+            self.refused_ports.pop(port, None)
 
     def _sendto(self, event: Event) -> None:
         address = _address_argument(event, 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 OPEN, OPENAT, OPENAT2, CREAT = 2, 257, 437, 85
 CHDIR, FCHDIR = 80, 81
 SOCKET, CONNECT, SENDTO, SENDMSG, SENDMMSG, WRITE, WRITEV = 41, 42, 44, 46, 307, 1, 20
+GETSOCKOPT = 55
 RSEQ = 334
 
 # (argument with the directory or None, argument with the path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from sentra_sandbox.trace.events import Event, EventFlag, EventType, SegmentKind
 from sentra_sandbox.views.hosts import HostTable, HostUse
+from sentra_sandbox.views.network_summary import FIRST, NetworkUse
 from sentra_sandbox.views.numbers import CHANGING_CALLS, OPEN_CALLS
 from sentra_sandbox.views.places import AT_FDCWD, Places, open_flags, register, signed32, text_argument
 
@@ -27,7 +28,8 @@ class Summary:
     ``events`` looked at, the last of them ``last_seq``; ``cut``: there are more and the time was up. ``files`` were
     opened for writing, created, renamed or removed (devices and the kernel's own file systems are not among them), in
     the order of the first time. ``refused`` counts by (number of the call, entered as 32-bit). ``signals`` counts by
-    number. ``notes`` are (seq, kind of note, text).
+    number. ``notes`` are (seq, kind of note, text). ``network`` is what the broker saw of a run with its own network;
+    ``refused_ports`` are those of the program's own loopback where nothing listened.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,8 @@ class Summary:
         self.refused: dict[tuple[int, bool], int] = {}
         self.signals: dict[int, int] = {}
         self.notes: list[tuple[int, int, str]] = []
+        self.network = NetworkUse()
+        self.refused_ports: tuple[int, ...] = ()
 
 
 def summarise(events: Iterable[Event], *, budget_s: float | None = None) -> Summary:
@@ -60,8 +64,13 @@ def summarise(events: Iterable[Event], *, budget_s: float | None = None) -> Summ
             summary.signals[event.nr] = summary.signals.get(event.nr, 0) + 1
         elif event.type == _NOTE:
             summary.notes.append((event.seq, event.nr, note_text(event)))
+        elif event.type >= FIRST:
+            summary.network.feed(event)
+            continue
         places.feed(event)
     summary.processes = places.processes
+    summary.network.finish()
+    summary.refused_ports = tuple(hosts.refused_ports)
     summary.hosts = tuple(sorted(hosts.hosts.values(), key=lambda use: (-use.uses, use.address)))
     return summary
 

@@ -92,7 +92,7 @@ def test_exec_passes_output_and_status_and_ends_with_a_summary(sandbox: Run, tmp
     assert f"files written: {tmp_path}/f" in text
     assert "hosts contacted: none" in text
     assert "refused calls: none" in text
-    assert "network: host" in text
+    assert "network: open" in text
     assert text.endswith("next: sentra-sandbox show last")
 
 
@@ -110,7 +110,7 @@ def test_exec_quiet_says_nothing(sandbox: Run) -> None:
         ([], 125, "CMD"),
         (["--nonsense", "true"], 125, "--nonsense"),
         (["--timeout", "never", "true"], 125, "never"),
-        (["--net", "open", "true"], 125, "open"),
+        (["--net", "sideways", "true"], 125, "sideways"),
         (["-C", "/no/such/dir", "true"], 125, "/no/such/dir"),
         (["-e", "NOT_SET_HERE", "true"], 125, "NOT_SET_HERE"),
         (["-e", "=x", "true"], 125, "=x"),
@@ -276,7 +276,7 @@ def test_show_summary(recorded: Run) -> None:
     text = recorded("show", "last", "--summary").stdout
     assert "command: sh -c" in text and "made.txt" in text and "moved.txt" in text
     found = json.loads(recorded("show", "last", "--summary", "--json").stdout)
-    assert found["exit_status"] == 3 and found["processes"] == 4 and found["net"] == "host"
+    assert found["exit_status"] == 3 and found["processes"] == 4 and found["net"] == "open"
     assert [Path(path).name for path in found["files_written"]] == ["made.txt", "moved.txt"]
 
 

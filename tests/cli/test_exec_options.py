@@ -50,7 +50,6 @@ ONLY_CLICK = [
     ["--quiet=1", "true"],
     ["--name"],
     ["--nonsense", "true"],
-    ["--net", "open", "true"],
     ["--timeout", "soon", "true"],
     ["--timeout=0", "true"],
 ]
@@ -78,7 +77,6 @@ def test_the_quick_parser_leaves_the_rest_to_click(arguments: list[str]) -> None
     [
         ([], "CMD"),
         (["--nonsense", "true"], "--nonsense"),
-        (["--net", "open", "true"], "open"),
         (["--timeout", "soon", "true"], "such as 5s"),
         (["--quiet=1", "true"], "--quiet"),
     ],

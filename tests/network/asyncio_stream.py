@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 
 from sentra_sandbox.network.stream import StreamReset
 
@@ -96,6 +97,9 @@ class AsyncioStream(asyncio.Protocol):
         self._buffer.clear()
         self._eof = False
         self._lost = self._lost or StreamReset("aborted")
+        connected = self._transport.get_extra_info("socket")
+        if connected is not None and connected.fileno() >= 0:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
         self._wake()
 
@@ -107,11 +111,14 @@ class AsyncioStream(asyncio.Protocol):
 async def stream_of(connected: socket.socket) -> AsyncioStream:
     """A stream that owns this socket."""
     connected.setblocking(False)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _, stream = await asyncio.get_running_loop().connect_accepted_socket(AsyncioStream, connected)
     return stream
 
 
 async def stream_pair() -> tuple[AsyncioStream, AsyncioStream]:
-    """Two streams that are each other's peer."""
-    one, other = socket.socketpair()
+    """Two streams that are each other's peer, over TCP: resets are real."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
     return await stream_of(one), await stream_of(other)

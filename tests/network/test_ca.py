@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -87,7 +88,8 @@ def test_every_installed_python_accepts_it_strictly(tmp_path: Path) -> None:
         def serve() -> None:
             for name in names * len(found):
                 sock, _ = listener.accept()
-                with sock, CA.context_for(name).wrap_socket(sock, server_side=True) as session:
+                # A client that does not read its tickets resets the connection when it closes.
+                with contextlib.suppress(OSError), CA.context_for(name).wrap_socket(sock, server_side=True) as session:
                     session.recv(1)
 
         thread = threading.Thread(target=serve, daemon=True)

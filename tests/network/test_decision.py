@@ -62,6 +62,9 @@ ADDRESSES = """
 |                    |                 |   | 203.0.113.9 80                 | - | reserved
 |                    |                 |   | 2001:db8::1 80                 | - | reserved
 |                    |                 |   | 3fff::1 80                     | - | reserved
+|                    |                 |   | 2001:100::1 80                 | - | reserved
+|                    |                 |   | 2001:4:112::1 80               | + | public
+|                    |                 |   | 2001:200::1 80                 | + | public
 |                    |                 |   | 4000::1 80                     | - | reserved
 |                    |                 |   | 100::1 80                      | - | reserved
 |                    |                 |   | 198.18.3.4 80                  | - | benchmarking

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -354,6 +355,16 @@ def test_a_wish_for_a_client_certificate_is_seen_before_the_program_is_answered(
     assert isinstance(refused(context), ClientCertificateWanted)
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_so_it_is_where_the_servers_own_certificate_is_of_a_private_ca(version: ssl.TLSVersion) -> None:
+    context = world().server(issued=False)
+    context.maximum_version = version
+    assert isinstance(refused(context), CertificateRefused)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(world().pem)
+    assert isinstance(refused(context), ClientCertificateWanted)
+
+
 def test_a_server_below_tls_1_2_or_below_the_programs_own_floor() -> None:
     context = world().server()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -463,6 +474,70 @@ def test_a_client_that_stops_in_the_middle_is_given_up() -> None:
         client.write(b"\x16\x03\x01\x02\x00\x01")
         with pytest.raises(HandshakeFailed, match=r"within 0\.1 s"):
             await accept(server, CA, NAME, timeout=0.1)
+
+    run(test())
+
+
+class Corrupting:
+    """A stream whose bytes change on the way in, from some place on."""
+
+    def __init__(self, stream: SocketStream, seeds: random.Random) -> None:
+        self.stream = stream
+        self.seeds = seeds
+        self.left = seeds.randrange(6000)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    async def read(self, limit: int = 65536) -> bytes:
+        data = bytearray(await self.stream.read(limit))
+        if self.left < len(data):
+            data[self.left] ^= 1 << self.seeds.randrange(8)
+            self.left += self.seeds.randrange(1, 3000)
+        self.left -= len(data)
+        return bytes(data)
+
+
+def test_changed_bytes_anywhere_end_in_a_reset_or_a_failed_handshake() -> None:
+    async def talk(stream: TlsStream, count: int) -> str:
+        try:
+            for _ in range(count):
+                stream.write(b"ping" * 300)
+                await stream.drain()
+                got = b""
+                while len(got) < 1200 and (data := await stream.read()):
+                    assert set(data) <= set(b"ping")
+                    got += data
+                if len(got) < 1200:
+                    return "ended"
+            return "whole"
+        except StreamReset:
+            return "reset"
+        finally:
+            await stream.close()
+
+    async def one(seeds: random.Random) -> set[str]:
+        ends = await stream_pair()
+        both = UpstreamTrust({}, [bundle_of(CA)])
+        near: Any = Corrupting(ends[0], seeds)
+        far: Any = Corrupting(ends[1], seeds) if seeds.random() < 0.5 else ends[1]
+
+        async def leg(made: Any, stream: SocketStream) -> str:
+            try:
+                return await talk(await made, 8)
+            except HandshakeFailed:
+                await stream.close()
+                return "failed"
+
+        client, server = connect(near, NAME, trust=both, timeout=1), accept(far, CA, NAME, timeout=1)
+        return set(await asyncio.gather(leg(client, ends[0]), leg(server, ends[1])))
+
+    async def test() -> None:
+        seeds = random.Random(11)
+        seen = set()
+        for _ in range(80):
+            seen |= await one(seeds)
+        assert {"failed", "reset"} <= seen <= {"failed", "reset", "ended", "whole"}
 
     run(test())
 

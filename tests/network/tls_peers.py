@@ -117,6 +117,14 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey, by: World | None, st
     builder = builder.not_valid_before(now + start * DAY).not_valid_after(now + end * DAY)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    if ca:
+        names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
+        usage = x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **dict.fromkeys(names, False))
+        builder = builder.add_extension(usage, critical=True)
+    if by:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
     return builder.sign(by.key if by else key, hashes.SHA256())
 
 

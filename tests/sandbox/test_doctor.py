@@ -19,7 +19,7 @@ from sentra_sandbox.policy import bpf, filter
 from sentra_sandbox.policy.calls import table_calls
 from sentra_sandbox.policy.decision import ALLOW, Call, Treatment
 from sentra_sandbox.policy.oci import parse_profile
-from sentra_sandbox.sandbox import doctor, trial
+from sentra_sandbox.sandbox import doctor, own_network_trial, trial
 from sentra_sandbox.sandbox.doctor import Host, Probe, as_json, probe, render
 from sentra_sandbox.sandbox.trial import Result, StepFailed, attempt
 
@@ -61,7 +61,7 @@ def test_on_this_machine(tmp_path: Path) -> None:
     probes = probe(tmp_path / "not" / "yet")
     assert time.monotonic() - start < 5
     names = [one.name for one in probes]
-    assert len(set(names)) == len(names) == 22
+    assert len(set(names)) == len(names) == 23
     for one in probes:
         assert one.ok or one.remedy, one
         assert not (one.ok and one.remedy), one
@@ -88,6 +88,23 @@ def test_under_a_filter_that_refuses_namespaces() -> None:
     assert "--security-opt seccomp=unconfined" in probes["user namespace"].remedy
     assert "unshare the user namespace: Operation not permitted" in probes["user namespace"].detail
     assert probes["not nested"].ok and "1 seccomp filter around us" in probes["not nested"].detail
+
+
+def test_the_network_is_tried_by_connecting() -> None:
+    for tproxy, words in ((True, "TPROXY takes connections to every port"), (False, "no TPROXY (not tried): listeners are made port by port")):
+        result = attempt(lambda: own_network_trial.own_network(tproxy=tproxy))  # noqa: B023 (called at once)
+        assert result.ok and result.detail.startswith(words), result
+
+
+@pytest.mark.parametrize(
+    ("call", "detail"),
+    [("unshare", "unshare the user namespace"), ("setsockopt", "make a transparent socket"), ("sendto", "set up the sandbox's network")],
+)
+def test_a_network_that_cannot_be_built_has_a_remedy(call: str, detail: str) -> None:
+    network = doctor_in_child(refusing(call))["network"]
+    assert not network.ok and not network.required
+    assert network.detail == f"{detail}: Operation not permitted"
+    assert "--net host" in network.remedy and "--net none" in network.remedy and "seccomp=unconfined" in network.remedy
 
 
 def test_under_a_filter_that_refuses_tracing() -> None:

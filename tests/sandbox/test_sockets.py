@@ -175,3 +175,22 @@ for any, address in (("0.0.0.0", "1.2.3.4"), ("::", "2606::1")):
     result = run_open(sandbox, program, broker)
     assert result.lines == ["b'QUESTION' 1.2.3.4 12345", "20000", "b'QUESTION' 2606::1 12345", "20000"]
     assert result.broker == [errno.EADDRINUSE] * 4
+
+
+def test_datagrams_can_be_refused_at_once(sandbox: Launcher) -> None:
+    def broker(listeners: Listeners) -> None:
+        maker = SocketMaker.start(listeners.udp[0])
+        sender = ReplySender(maker)
+        for _ in range(2):
+            got = receive_datagram(ready(listeners.udp))
+            assert got
+            sender.refuse(got[2], got[1])
+        sender.close()
+        maker.close()
+
+    program = """
+for address in ("1.2.3.4", "2606::1"):
+    s = udp(address); s.connect((address, 123)); s.send(b"question")
+    refused(lambda: s.recv(1))
+"""
+    assert run_open(sandbox, program, broker).lines == ["ECONNREFUSED True"] * 2
