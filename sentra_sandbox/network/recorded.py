@@ -92,8 +92,7 @@ class Recording:
             "missed": self.missed,
             "recorded": len(self._matcher.recorded),
             "unused": len(unused),
-            "first_unused": [f"exchange {each.number}, {each.asked}" for each in unused[:_PROTOCOLS = ("h2", "http/1.1")
-_UNUSED_LISTED]],
+            "first_unused": [f"exchange {each.number}, {each.asked}" for each in unused[:_UNUSED_LISTED]],
         }
         self._journal.write(NetworkType.WORLD, fields)
         if self._close is not None:
