@@ -69,11 +69,12 @@ def recorded_world(result: RunResult) -> str:
     world = from_event(last[-1]) if last else None
     if world is None:
         return "recorded world: no request was made"
-    counts = {name: count if isinstance(count := world.fields.get(name), int) else 0 for name in ("answered", "missed", "recorded", "unused")}
-    line = f"recorded world: {format_count(counts['answered'], 'request')} answered"
-    if counts["missed"]:
-        line += f", {counts['missed']:,} not in the recording ('sentra-sandbox show {result.run_id} --net' says how they differ)"
-    return line + f"; {counts['unused']:,} of {format_count(counts['recorded'], 'recorded exchange')} left unused"
+    counted = (world.fields.get(name) for name in ("answered", "missed", "unused", "recorded"))
+    answered, missed, unused, recorded = (count if isinstance(count, int) else 0 for count in counted)
+    line = f"recorded world: {format_count(answered, 'request')} answered"
+    if missed:
+        line += f", {missed:,} not in the recording ('sentra-sandbox show {result.run_id} --net' says how they differ)"
+    return line + f"; {unused:,} of {format_count(recorded, 'recorded exchange')} left unused"
 
 
 def _signal_name(number: int) -> str:

@@ -111,7 +111,8 @@ def _problem(event: NetworkEvent) -> str:
 
 def _world(event: NetworkEvent) -> str:
     answered, missed, unused = (number(event, name) for name in ("answered", "missed", "unused"))
-    return f"recorded world: {answered:,} answered, {missed:,} not in the recording, {unused:,} of {number(event, 'recorded'):,} left unused"
+    rest = f"{unused:,} of {number(event, 'recorded'):,} left unused"
+    return f"recorded world: {answered:,} answered, {missed:,} not in the recording, {rest}"
 
 
 _WRITERS: dict[int, Callable[[NetworkEvent], str]] = {

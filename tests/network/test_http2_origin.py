@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
-from http2_peer import Peer, front, stream_pair
-from test_http2_front import frame, in_loop
+from http2_peer import Peer, frame, front, in_loop, stream_pair
 
 from sentra_sandbox.network.exchange import Answering, Headers, OriginFailed, RequestHead
 from sentra_sandbox.network.http2 import Http2Failed, Http2Origin

@@ -239,6 +239,7 @@ def test_each_network_event_has_a_line() -> None:
     b.write(NetworkType.TRUST, {"path": "/x/cacert.pem", "shown": "/y"}, task=7)
     b.upstream(c, error="no route")
     b.tls(c, error="unknown ca", side="client", remedy="tls.exclude: [api.example.com]")
+    b.write(NetworkType.WORLD, {"answered": 3, "missed": 1, "recorded": 5, "unused": 2})
     lines = [event_text(event) for event in b.events]
     assert {type_name(event.type) for event in b.events} == {kind.name.lower() for kind in NetworkType}
     for part in (
@@ -258,6 +259,7 @@ def test_each_network_event_has_a_line() -> None:
         "connection 4: not reached: no route",
         "failed at the client: unknown ca; tls.exclude: [api.example.com]",
         "problem: bad DNS message: 12 bytes",
+        "recorded world: 3 answered, 1 not in the recording, 2 of 5 left unused",
     ):
         assert any(part in line for line in lines), part
     chosen = Selection(calls=frozenset({41}), network=True)
