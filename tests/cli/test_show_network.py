@@ -59,6 +59,24 @@ def test_waterfall(show: Show) -> None:
     assert starts == sorted(starts)
 
 
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_lines_of_the_waterfall_fit_the_terminal(width: int) -> None:
+    from sentra_sandbox.cli.show_network import _rows, waterfall
+    from sentra_sandbox.cli.terminal import Style
+    from sentra_sandbox.views.processes import ProcessTable
+
+    rows = list(_rows(model_call(a_day()).network(), {}, False))
+    lines = [line for line in waterfall(rows, ProcessTable(), width, Style(False)) if "|" in line]
+    assert len(lines) == len(rows) and {len(line) for line in lines} == {width}
+
+
+def test_events_as_json_are_masked_too(show: Show) -> None:
+    objects = [json.loads(line) for line in show(a_day(), "--json").splitlines()]
+    request = next(found for found in objects if found["type"] == "request")
+    assert request["fields"]["headers"][1] == ["Authorization", "Bearer ***"] and request["exchange"] == 1
+    assert not any(secret in json.dumps(objects) for secret in SECRETS)
+
+
 def test_waterfall_as_json(show: Show) -> None:
     objects = [json.loads(line) for line in show(model_call(a_day()), "--net", "--json").splitlines()]
     kinds = [found["kind"] for found in objects]
