@@ -54,7 +54,9 @@ def _unix_refused(event: NetworkEvent) -> str:
 
 
 def _trust(event: NetworkEvent) -> str:
-    return f"certificate bundle {text(event, 'path') or '?'} was shown with the certificate of the run"
+    error = text(event, "error")
+    shown = f"could not be shown with the certificate of the run: {error}" if error else "was shown with the certificate of the run"
+    return f"certificate bundle {text(event, 'path') or '?'} {shown}"
 
 
 def _dns(event: NetworkEvent) -> str:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from network_by_hand import Broker, a_day, seal, sse
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "views"))
+from test_network import hostile_events
 
 from sentra_sandbox.cli import main
 
@@ -136,3 +140,16 @@ def test_mistakes(show: Show) -> None:
 
 def test_a_run_without_network(show: Show) -> None:
     assert "no network was used" in show(Broker(), "--net")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_runs_are_shown(show: Show, seed: int) -> None:
+    b = Broker()
+    b.events = hostile_events(seed, 250)
+    assert show(b, "--net")
+    for line in show(b, "--net", "--json").splitlines():
+        found = json.loads(line)
+        if found["kind"] == "exchange":
+            for options in ((), ("--json",)):
+                assert "\x1b" not in show(b, "--http", str(found["number"]), *options)
+    assert show(b, "--summary") and show(b) and show(b, "--json")
