@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import json
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def test_a_run_with_its_own_network(product: Product, port: int) -> None:
     (whole,) = product.json("show", "last", "--http", str(exchanges[1]["number"]), "--json")
     assert (whole["llm"]["text"], whole["llm"]["usage"], whole["llm"]["complete"]) == ("Hello", {"input_tokens": 3, "output_tokens": 2}, True)
     times = [event["time_ns"] for event in whole["server_sent_events"]]
-    assert len(times) == 4 and all(after - before > 20_000_000 for before, after in zip(times, times[1:], strict=False))
+    assert len(times) == 4 and all(after - before > 20_000_000 for before, after in itertools.pairwise(times))
     text = product("show", "last", "--net").stdout + product("show", "last", "--http", "2").stdout + product("show", "last", "--class", "network").stdout
     assert b"chat m-2: 3 -> 2 tokens" in text and b"exchange 1: 200 OK" in text
 
