@@ -77,7 +77,8 @@ def port() -> Iterator[int]:
 
 def test_a_run_with_its_own_network(product: Product, port: int) -> None:
     closed = port - 1 if port > 1024 else port + 1
-    finished = product("exec", "--net", "open", "--allow-net", f"localhost:{port}", "--", sys.executable, "-c", AGENT, str(port), str(closed))
+    (product.work / "agent.py").write_text(AGENT)
+    finished = product("exec", "--net", "open", "--allow-net", f"localhost:{port}", "--", sys.executable, "agent.py", str(port), str(closed))
     said = finished.stderr.decode()
     assert finished.status == 0 and finished.stdout == b"b'hello'\n", finished
     assert f"hosts contacted: localhost:{port} (2 requests, " in said
