@@ -191,9 +191,10 @@ def _connection_row(connection: Connection) -> Row:
         row.more.append(f"{connection.reason or 'refused'}{f'; to allow it: {connection.remedy}' if connection.remedy else ''}")
     elif connection.closed_how not in ("end", ""):
         row.colour = "yellow"
-        row.more += [
-            f"{connection.closed_how} by {connection.closed_by or '?'}{f': {connection.close_error}' if connection.close_error else ''}"
-        ]
+        if not (tls and tls.error):  # that says more
+            row.more += [
+                f"{connection.closed_how} by {connection.closed_by or '?'}{f': {connection.close_error}' if connection.close_error else ''}"
+            ]
     if connection.upstream_error:
         row.colour = "red"
         row.more.append(f"not reached: {connection.upstream_error}")
@@ -213,7 +214,7 @@ def _exchange_row(exchange: Exchange, call: LlmCall | None, secrets: bool) -> Ro
         exchange.task,
         f"#{exchange.number}",
         f"{request.method or '?'} {url}",
-        f"{state} {response.source}".strip(),
+        state,
         request.size,
         response.size,
         max((response.time_ns or exchange.last_ns) - exchange.began_ns, 0),
@@ -223,6 +224,8 @@ def _exchange_row(exchange: Exchange, call: LlmCall | None, secrets: bool) -> Ro
         row.sent = sum(message.size for message in exchange.messages if not message.to_client)
         row.received = sum(message.size for message in exchange.messages if message.to_client)
         row.more.append(f"websocket: {len(exchange.messages)} messages")
+    if response.source:
+        row.more.append(f"answered by the {response.source}")
     if exchange.error:
         row.more.append(f"broke off: {exchange.error}")
     if call:

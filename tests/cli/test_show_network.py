@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "views"))
 from test_network import hostile_events
 
 from sentra_sandbox.cli import main
+from sentra_sandbox.trace.network_events import NetworkType
 
 SECRETS = ("sk-very-secret", "hidden", "AIzaSyA1234567890abcdefghijkl")
 CHAT = {"model": "gpt-x", "stream": True, "messages": [{"role": "user", "content": "What is\x1b[31m red?"}], "tools": [{"function": {"name": "look"}}]}
@@ -153,3 +154,17 @@ def test_hostile_runs_are_shown(show: Show, seed: int) -> None:
             for options in ((), ("--json",)):
                 assert "\x1b" not in show(b, "--http", str(found["number"]), *options)
     assert show(b, "--summary") and show(b) and show(b, "--json")
+
+
+def test_answers_of_the_broker_and_refused_certificates(show: Show) -> None:
+    b = Broker()
+    c = b.open(allowed=False, reason="a metadata service", remedy="--allow-net 169.254.169.254:80")
+    b.exchange(c, status=403, chunks=b"no")
+    d = b.open()
+    b.tls(d, error="alert unknown ca", side="client", remedy="tls: exclude")
+    b.close(d, "client", "error")
+    b.write(NetworkType.RESPONSE, {"status": 504, "reason": "", "from": "broker", "headers": []}, connection=d, exchange=9, direction=1)
+    text = show(b, "--net")
+    assert "a metadata service; to allow it: --allow-net 169.254.169.254:80" in text and " 403 " in text
+    assert "TLS failed at the client: alert unknown ca; tls: exclude" in text and "error by client" not in text
+    assert "answered by the broker" in text and "answered by the broker" in show(b, "--http", "9")
