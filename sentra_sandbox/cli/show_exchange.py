@@ -78,7 +78,7 @@ def exchange_lines(exchange: Exchange, connection: Connection, call: LlmCall | N
         yield from answer_lines(call, style)
     if response.media_type == "text/event-stream":
         yield from _event_lines(exchange, style, short=call is not None)
-    elif not call:
+    elif not call or not (call.text or call.tool_calls or call.thinking):
         yield from _body(response)
     for message in (request, response):
         if message.error:
