@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from asyncio_stream import AsyncioStream, stream_pair
 from http1_rig import Rig, read_all, read_count, read_until, run
 
+from sentra_sandbox.errors import RecordingError
+from sentra_sandbox.network import http1_exchange
 from sentra_sandbox.network.exchange import OriginFailed, RequestHead
 from sentra_sandbox.network.http1 import Http1Origin
+from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.network.live import LiveOrigin
 from sentra_sandbox.network.refusal import Refusal
 from sentra_sandbox.network.stream import Stream
@@ -406,6 +410,42 @@ def test_a_half_closed_program_still_gets_its_answer() -> None:
         assert await read_all(rig.client) == (OK + OK, "end")
         await asyncio.wait_for(rig.task, 5)
         rig.check_complete()
+
+    run(test)
+
+
+def test_a_tls_program_that_ends_its_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1_exchange, "HALF_CLOSED_S", 0.1)
+
+    async def test() -> None:
+        rig = await Rig().start(scheme="https")
+        rig.client.write(GET)
+        server = await rig.server()
+        await read_until(server, EMPTY)
+        rig.client.write_eof()
+        assert await read_all(server) == (b"", "reset")
+        await asyncio.wait_for(rig.task, 5)
+        rig.check_complete()
+
+    run(test)
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 3\r\n\r\nabc", b"Content-Length: 100000\r\n\r\nabc"])
+def test_a_journal_that_fails_ends_the_connection(head: bytes) -> None:
+    class Full(ListJournal):
+        def write(self, type: int, *args: Any, **named: Any) -> None:
+            if type == NetworkType.BODY:
+                raise RecordingError("The run is being closed.")
+            super().write(type, *args, **named)
+
+    async def test() -> None:
+        rig = Rig()
+        rig.journal = Full()
+        await rig.start()
+        rig.client.write(b"POST / HTTP/1.1\r\nHost: h\r\n" + head)
+        with pytest.raises(RecordingError):
+            await asyncio.wait_for(rig.task, 5)
+        assert (await read_all(rig.client))[0] == b"" or head.startswith(b"Content-Length: 100000")
 
     run(test)
 
