@@ -56,6 +56,8 @@ def exchange_lines(exchange: Exchange, connection: Connection, call: LlmCall | N
     yield ""
     target = request.target if secrets else mask_url(request.target)
     yield style(printable(f"{request.method or '?'} {target} HTTP/{request.version or '?'}"), "bold")
+    if request.authority and not request.header("host"):  # HTTP/2 has it beside the headers
+        yield f"{style(':authority', 'cyan')}: {printable(request.authority)}"
     yield from _headers(request, style, secrets)
     yield ""
     if call:

@@ -1,16 +1,28 @@
 /* mem_mmsg - sendmmsg and recvmmsg on a datagram pair: several messages by one call, fewer than asked, a time limit. */
 #include "tracee.h"
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 
+static int bound(struct sockaddr_in *address)
+{
+    socklen_t size = sizeof *address;
+    int fd = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    MUST(bind(fd, (struct sockaddr *)address, sizeof *address));
+    MUST(getsockname(fd, (struct sockaddr *)address, &size));
+    return fd;
+}
+
 int main(void)
 {
-    int pair[2];
+    struct sockaddr_in addresses[2];
+    int pair[2] = {bound(&addresses[0]), bound(&addresses[1])};
     char buffers[6][8];
     struct iovec in[6];
     struct mmsghdr received[6];
-    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    MUST(connect(pair[0], (struct sockaddr *)&addresses[1], sizeof addresses[1]));
     struct iovec out[4] = {{"one", 3}, {"two", 3}, {"three", 5}, {"a long fourth", 13}};
     struct mmsghdr sent[4] = {{{0}, 0}};
     for (int i = 0; i < 4; i++) {
