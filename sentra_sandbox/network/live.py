@@ -36,6 +36,7 @@ class LiveOrigin:
         self._most = most
         self._http1: list[Http1Origin] = []
         self._http2: Any = None
+        self._repeating: Any = None
         self._parting: list[Any] = []  # HTTP/2 connections that take no more, and may have exchanges under way
         self._speaks_http1 = False
         self._opening = 0
@@ -49,7 +50,8 @@ class LiveOrigin:
             if self._http2 is not None and self._http2.usable:
                 try:
                     answering: Answering = await self._http2.open(head)
-                    return answering
+                    repeating: Answering = self._repeating(self.open, head, answering)
+                    return repeating
                 except OriginFailed as failure:
                     if not again or not getattr(failure, "unprocessed", False):
                         raise
@@ -87,8 +89,9 @@ class LiveOrigin:
         return origin
 
     async def _take_http2(self, stream: Stream) -> None:
-        from sentra_sandbox.network.http2 import Http2Origin
+        from sentra_sandbox.network.http2 import Http2Origin, Repeating
 
+        self._repeating = Repeating
         if self._http2 is not None:
             if self._http2.usable:  # a repetition asked for a connection of its own
                 await stream.close()

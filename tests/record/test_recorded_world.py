@@ -45,10 +45,9 @@ OTHER = AGENT + "print(ask('How many files are there?'))"
 def _only_ours(native: bool, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     if native:
         pytest.skip("says something about sentra-sandbox only")
-    monkeypatch.setenv("XDG_DATA_HOME", product.env["XDG_DATA_HOME"])  # this process reads runs of the same store
-    monkeypatch.delenv("SENTRA_SANDBOX_HOME", raising=False)
-    if "SENTRA_SANDBOX_HOME" in product.env:
-        monkeypatch.setenv("SENTRA_SANDBOX_HOME", product.env["SENTRA_SANDBOX_HOME"])
+    for name in ("XDG_DATA_HOME", "SENTRA_SANDBOX_HOME"):  # this process reads runs of the same store
+        if name in product.env:
+            monkeypatch.setenv(name, product.env[name])
 
 
 @dataclass

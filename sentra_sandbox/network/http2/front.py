@@ -290,6 +290,9 @@ class _Front:
         """Say it in a response if none has begun, else reset the stream with the server's code."""
         exchange.error = failure.reason
         stream_id = exchange.head.stream
+        if isinstance(failure, Http2Failed) and failure.unprocessed and not exchange.begun:
+            self.wire.reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may ask again, and knows it
+            return
         if exchange.begun:
             code = failure.code if isinstance(failure, Http2Failed) else ErrorCodes.INTERNAL_ERROR
             self.wire.reset(stream_id, code or ErrorCodes.INTERNAL_ERROR)
