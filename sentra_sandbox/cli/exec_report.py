@@ -137,8 +137,8 @@ def network_refusals(summary: Summary, shown: int | None = NAMES_SHOWN) -> list[
     """What the run's own network refused, with what would allow it; whose clients refused our certificate; problems."""
     use = summary.network
     refused = [f"{r.target} ({r.remedy or r.reason or 'by policy'})" for r in use.refused.values()]
-    known = {r.target.rpartition(":")[2] for r in use.refused.values()}
-    refused += [f"localhost:{port} (--allow-net localhost:{port})" for port in summary.refused_ports if str(port) not in known]
+    local = (f"localhost:{port}" for port in summary.refused_ports)
+    refused += [f"{target} (--allow-net {target})" for target in local if target not in use.refused]
     certificates = [f"{r.target} ({r.remedy or r.reason})" for r in use.certificates.values()]
     problems = [f"{what} ({count})" if count > 1 else what for what, count in use.problems.items()]
     titled = (("refused hosts", refused), ("our certificate refused by clients of", certificates), ("network problems", problems))
