@@ -255,8 +255,11 @@ class _Front:
             self._head(exchange, head, end=False)
             head = await answering.head()
         data = None
-        if head.length == 0 or head.status in (204, 304) or exchange.head.method == b"HEAD":
+        bodiless = head.status in (204, 304) or exchange.head.method == b"HEAD"
+        if bodiless or head.length == 0:
             data = await answering.read()  # the end is known already; for gRPC it must be on the head itself
+            while data and bodiless:
+                data = await answering.read()
             if not data and not answering.trailers():
                 self._head(exchange, head, end=True)
                 self._ended(exchange, [])
