@@ -60,6 +60,7 @@ class Recording:
         recorded = [self._recorded(each) for each in network.exchanges.values() if each.request.seen]
         self._exchanges = {each.number: each for each in network.exchanges.values()}
         self._matcher = Matcher(recorded, rules)
+        self._talks = {each.asked for each in recorded if _is_talk(self._exchanges[each.number])}
 
     @classmethod
     def open(cls, path: Path, rules: MatchRules, journal: Journal) -> Recording:
@@ -110,6 +111,10 @@ class Recording:
         self.answered += 1
         return self._exchanges[found.number]
 
+    def is_talk(self, asked: Asked) -> bool:
+        """Whether the recorded server answered such a request while it was being sent: nothing could be chosen before its end."""
+        return asked in self._talks
+
     def note_miss(self, detail: str) -> None:
         """Something was asked that the recording does not answer."""
         self.missed += 1
@@ -147,6 +152,10 @@ class RecordedOrigin:
         """See ``Origin``."""
         authority = head.authority.decode("latin-1") or self._host
         asked = self._recording.asked(head.scheme.decode(), authority, head.method.decode("latin-1"), head.target.decode("latin-1"))
+        if head.length is None and self._recording.is_talk(asked):
+            reason = f"In the recording, {asked} was answered while it was being sent. The recorded world answers complete requests only."
+            self._recording.note_miss(reason)
+            raise OriginFailed(501, reason)
         return RecordedAnswer(self._recording, head, asked)
 
     async def close(self) -> None:
@@ -301,6 +310,12 @@ def _host(authority: str) -> tuple[str, str]:
     if not host or not port.isdigit() or authority.endswith("]"):
         host, port = authority, ""
     return host.rstrip("."), port
+
+
+def _is_talk(exchange: Exchange) -> bool:
+    request, response = exchange.request, exchange.response
+    first, last = response.first_byte_ns, max((piece.time_ns for piece in request.pieces), default=0)
+    return request.media_type.startswith("application/grpc") and 0 < first < last
 
 
 def _body_of(exchange: Exchange) -> Body:
