@@ -20,7 +20,6 @@ from sentra_sandbox.network.journal import Journal
 from sentra_sandbox.network.match_body import Body, read_body
 from sentra_sandbox.network.match_rules import MatchRules
 from sentra_sandbox.network.matching import Asked, Matcher, Miss, Recorded, key_of
-from sentra_sandbox.network.recorded_websocket import RecordedWebSocket, switching_headers
 from sentra_sandbox.network.recording_file import mask_query, open_recording
 from sentra_sandbox.network.refusal import RefusalAnswer
 from sentra_sandbox.network.stream import Stream
@@ -234,6 +233,8 @@ class RecordedAnswer:
             )
         )
         if response.status == 101:
+            from sentra_sandbox.network.recorded_websocket import switching_headers
+
             self._heads[-1].headers = switching_headers(self._request, self._heads[-1].headers)
         self._pieces = iter(response.chunks())
 
@@ -282,6 +283,8 @@ class RecordedAnswer:
         assert self._exchange is not None
         if not self._exchange.is_websocket:
             raise OriginFailed(502, "In the recorded world a connection can be upgraded to WebSocket only.")
+        from sentra_sandbox.network.recorded_websocket import RecordedWebSocket
+
         return RecordedWebSocket(self._exchange, self._recording.rules, self._recording.note_miss)
 
     def abort(self) -> None:
