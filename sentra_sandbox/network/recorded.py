@@ -20,7 +20,6 @@ from sentra_sandbox.network.journal import Journal
 from sentra_sandbox.network.match_body import Body, read_body
 from sentra_sandbox.network.match_rules import MatchRules
 from sentra_sandbox.network.matching import Asked, Matcher, Miss, Recorded, key_of
-from sentra_sandbox.network.recorded_websocket import RecordedWebSocket, switching_headers
 from sentra_sandbox.network.recording_file import mask_query, open_recording
 from sentra_sandbox.network.refusal import RefusalAnswer
 from sentra_sandbox.network.stream import Stream
@@ -60,6 +59,7 @@ class Recording:
         recorded = [self._recorded(each) for each in network.exchanges.values() if each.request.seen]
         self._exchanges = {each.number: each for each in network.exchanges.values()}
         self._matcher = Matcher(recorded, rules)
+        self._talks = {each.asked for each in recorded if _is_talk(self._exchanges[each.number])}
 
     @classmethod
     def open(cls, path: Path, rules: MatchRules, journal: Journal) -> Recording:
@@ -110,6 +110,10 @@ class Recording:
         self.answered += 1
         return self._exchanges[found.number]
 
+    def is_talk(self, asked: Asked) -> bool:
+        """Whether the recorded server answered such a request while it was being sent: nothing could be chosen before its end."""
+        return asked in self._talks
+
     def note_miss(self, detail: str) -> None:
         """Something was asked that the recording does not answer."""
         self.missed += 1
@@ -147,6 +151,10 @@ class RecordedOrigin:
         """See ``Origin``."""
         authority = head.authority.decode("latin-1") or self._host
         asked = self._recording.asked(head.scheme.decode(), authority, head.method.decode("latin-1"), head.target.decode("latin-1"))
+        if head.length is None and self._recording.is_talk(asked):
+            reason = f"In the recording, {asked} was answered while it was being sent. The recorded world answers complete requests only."
+            self._recording.note_miss(reason)
+            raise OriginFailed(501, reason)
         return RecordedAnswer(self._recording, head, asked)
 
     async def close(self) -> None:
@@ -225,6 +233,8 @@ class RecordedAnswer:
             )
         )
         if response.status == 101:
+            from sentra_sandbox.network.recorded_websocket import switching_headers
+
             self._heads[-1].headers = switching_headers(self._request, self._heads[-1].headers)
         self._pieces = iter(response.chunks())
 
@@ -273,6 +283,8 @@ class RecordedAnswer:
         assert self._exchange is not None
         if not self._exchange.is_websocket:
             raise OriginFailed(502, "In the recorded world a connection can be upgraded to WebSocket only.")
+        from sentra_sandbox.network.recorded_websocket import RecordedWebSocket
+
         return RecordedWebSocket(self._exchange, self._recording.rules, self._recording.note_miss)
 
     def abort(self) -> None:
@@ -301,6 +313,12 @@ def _host(authority: str) -> tuple[str, str]:
     if not host or not port.isdigit() or authority.endswith("]"):
         host, port = authority, ""
     return host.rstrip("."), port
+
+
+def _is_talk(exchange: Exchange) -> bool:
+    request, response = exchange.request, exchange.response
+    first, last = response.first_byte_ns, max((piece.time_ns for piece in request.pieces), default=0)
+    return request.media_type.startswith("application/grpc") and 0 < first < last
 
 
 def _body_of(exchange: Exchange) -> Body:

@@ -183,6 +183,28 @@ async def test_only_recorded_names_exist() -> None:
     assert (await resolver.lookup("evil.test", "A")).rcode == "NXDOMAIN"
 
 
+@in_loop
+async def test_a_conversation_inside_one_exchange_is_refused_at_once() -> None:
+    grpc = [(b"content-type", b"application/grpc")]
+    events = events_of(Made("POST", "https://api.test/a.B/Chat", b"one", headers=grpc))
+    later = [type(each)(**{**{name: getattr(each, name) for name in each.__slots__}, "time_ns": 10 + at}) for at, each in enumerate(events)]
+    order = [later[0], later[1], later[4], later[5], later[2], later[3], *later[6:]]  # the answer's body before the request's
+    talk = [type(each)(**{**{name: getattr(each, name) for name in each.__slots__}, "time_ns": 10 + at}) for at, each in enumerate(order)]
+    for given, refused in ((later, False), (talk, True)):
+        world = Recording(Network.from_events(given), rules_of({}), ListJournal())
+        head, body = head_of(Made("POST", "https://api.test/a.B/Chat", b"one", headers=grpc))
+        head.length = None
+        if refused:
+            with pytest.raises(OriginFailed, match="while it was being sent"):
+                await world.world("api.test", 443).open(head)
+            assert world.missed == 1
+        else:
+            answering = await world.world("api.test", 443).open(head)
+            await answering.send(body)
+            await answering.finish([])
+            assert (await answering.head()).status == 200
+
+
 def test_secrets_in_queries_are_masked() -> None:
     assert mask_query("key=abc&q=1&access_token=x&monkey=1&api-key=2") == "key=***&q=1&access_token=***&monkey=1&api-key=***"
 
