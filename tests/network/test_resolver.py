@@ -20,16 +20,27 @@ from sentra_sandbox.network.dns_message import Malformed, make_query, pack_recor
 from sentra_sandbox.network.resolver import Lookup, Resolver, name_servers
 
 
+def both_on_one_port() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on a port that is free for both."""
+    while True:
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+            return udp, tcp
+        except OSError:  # another program has it
+            tcp.close()
+            udp.close()
+
+
 class Upstream:
     """A name server on UDP and TCP of one port. ``reply`` makes the messages that it answers a query with."""
 
     def __init__(self, reply: Callable[[DNSRecord, str], list[bytes]]) -> None:
         self.reply = reply
         self.queries: list[tuple[DNSRecord, str, int]] = []
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = both_on_one_port()
         self.port: int = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
         for work in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=work, daemon=True).start()
 
