@@ -326,13 +326,17 @@ static int wait_space(void *context)
     const struct waiter *waiter = context;
     struct sentra_arena *arena = waiter->arena;
     struct sentra_ring *ring = ring_of(arena, waiter->index);
+    const uint64_t capacity = arena->capacity[waiter->index];
     struct timespec timeout = { .tv_sec = 1 };
 
+    /* A program of the same user can write to the file: then nothing here means anything, and nobody would ever make room. */
+    if (ring->capacity != capacity || atomic_load(&ring->tail) - atomic_load(&ring->head) > capacity)
+        return -1;
     atomic_store(&ring->full, 1);
     sentra_arena_wake_sealer(arena);
     if (atomic_load(&sentra_arena_control(arena)->closed))
         return -1;
-    if (atomic_load(&ring->tail) - atomic_load(&ring->head) <= arena->capacity[waiter->index] - SENTRA_RECORD_MAX) {
+    if (atomic_load(&ring->tail) - atomic_load(&ring->head) <= capacity - SENTRA_RECORD_MAX) {
         atomic_store(&ring->full, 0);
         return 0;
     }

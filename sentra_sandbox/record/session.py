@@ -385,5 +385,7 @@ def _metadata(options: RecordOptions, plan: SandboxPlan) -> RunMetadata:
             "timeout_s": options.timeout_s,
             "max_capture": options.max_capture,
             "filter": _packed(plan.filter),
+            "ignored_signals": sorted(plan.ignored_signals),
+            "blocked_signals": sorted(map(int, plan.blocked_signals)),
         },
     )

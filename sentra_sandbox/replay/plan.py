@@ -6,6 +6,7 @@ Pure. The root is a temporary file system in memory that ends with the replay; `
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,20 @@ def replay_files(entries: dict[int, FileEntry]) -> list[ReplayFile]:
     ]
 
 
-def replay_plan(blob_files: Path, first_image: ReplayFile, program: bytes, cpu: int | None) -> SandboxPlan:
-    """The plan under which ``first_image`` is executed. ``blob_files`` is the store's directory of whole files.
+def recorded_signals(options: Mapping[str, object], name: str) -> frozenset[int]:
+    """The signals that the recorded program found ignored (under nohup) or blocked. What a program does about a signal is its own state,
+    which no
+    event tells: it must begin as it did. Anything else than signal numbers in the run's metadata is left out.
+    """
+    listed = options.get(name)
+    return frozenset(each for each in listed if isinstance(each, int) and 0 < each <= 64) if isinstance(listed, list) else frozenset()
+
+
+def replay_plan(
+    blob_files: Path, first_image: ReplayFile, program: bytes, cpu: int | None, options: Mapping[str, object]
+) -> SandboxPlan:
+    """The plan under which ``first_image`` is executed. ``blob_files`` is the store's directory of whole files, ``options`` the recorded
+    run's.
 
     Raises ``TraceError`` when the store has no files at all.
     """
@@ -79,6 +92,8 @@ def replay_plan(blob_files: Path, first_image: ReplayFile, program: bytes, cpu: 
         deny_setgroups=maps.deny_setgroups,
         capabilities=frozenset(),
         ops=ops,
+        blocked_signals=recorded_signals(options, "blocked_signals"),
+        ignored_signals=recorded_signals(options, "ignored_signals"),
         trap_tsc=True,
         cpu=cpu,
         filter=program,

@@ -91,7 +91,8 @@ class ReplaySession:
         files = replay_files(entries)
         cpus = sorted(os.sched_getaffinity(0))
         cpu = cpus[os.getpid() % len(cpus)]
-        self._plan = replay_plan(self._store / "files", _first_image(trace, files), replay_filter(trace, default_home() / "cache"), cpu)
+        program = replay_filter(trace, default_home() / "cache")
+        self._plan = replay_plan(self._store / "files", _first_image(trace, files), program, cpu, trace.meta.options)
         self._native_plan = self._with_no_streams()
         self._error = new_error()
         self._divergence = ffi.new("struct sentra_divergence *")

@@ -9,7 +9,7 @@ import sys
 import pytest
 from needs import lacking
 from replaying import REPLAYS, record, replay
-from running import Product
+from running import Product, run, sandbox_command
 
 PYTHON = sys.executable
 
@@ -85,6 +85,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], int]] = {
         ),
         124,
     ),
+    "nohup": (("nohup", PYTHON, "-c", "import signal, time\nprint(signal.getsignal(signal.SIGHUP), time.time())"), 0),
     "traceback": ((PYTHON, "-c", "import os\nraise ValueError(object(), os.urandom(4))"), 1),
     "pipeline": (("bash", "-c", "for i in 1 2 3; do echo $RANDOM $i; done | sort | tee /dev/stderr | wc -c; exit 5"), 5),
     "background": (("bash", "-c", "(sleep 0.05; echo $SECONDS $BASHPID) & echo first; wait; echo ${EPOCHREALTIME}"), 0),
@@ -104,6 +105,17 @@ def test_prints_again_what_it_printed(product: Product, name: str) -> None:
     assert recorded.finished.stdout or recorded.finished.stderr
     for _ in range(REPLAYS):
         replay(product, recorded)
+
+
+def test_signals_ignored_from_the_start(product: Product) -> None:
+    """What was ignored (nohup, a shell's trap) when the recording began is so in a replay, whoever starts that."""
+    show = "import signal, time; print([signal.getsignal(each).name for each in (signal.SIGHUP, signal.SIGUSR2)], time.time())"
+    script = f"trap '' HUP USR2; exec {' '.join(sandbox_command())} exec -q --name ignored -- {PYTHON} -c '{show}'"
+    recorded = run(["bash", "-c", script], cwd=product.work, env=product.env)
+    assert (recorded.status, recorded.stderr) == (0, b"")
+    assert recorded.stdout.count(b"SIG_IGN") == 2
+    again = product("replay", "-q", "ignored")
+    assert (again.status, again.stdout, again.stderr) == (0, recorded.stdout, b"")
 
 
 def test_git(product: Product) -> None:
