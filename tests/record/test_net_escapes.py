@@ -240,7 +240,7 @@ def test_names_that_policy_refuses_are_asked_of_nobody(tried: Callable[..., Any]
 def test_an_ordinary_user_has_no_more_ways(tried: Callable[..., Any], product: Product) -> None:
     if os.geteuid() != 0:
         pytest.skip("the other tests ran as an ordinary user")
-    if run([*AS_USER, sys.executable, "-c", ""], cwd=Path("/"), env=product.env).status:
+    if run([*AS_USER, "test", "-x", os.path.realpath(sys.executable)], cwd=Path("/"), env=product.env).status:
         lacking("an installation that other users may execute")
     for directory in (product.work, product.work.parent, Path(product.env["SENTRA_SANDBOX_HOME"]).parent):
         directory.chmod(0o777)
