@@ -5,6 +5,8 @@
  * looked at (pidfd_getfd: 3 us beside a stop of 15). Calls without one, and every other call, cost a comparison of the number.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "capture.h"
 
 /* ---- the run's ---- */
@@ -97,6 +100,29 @@ static void enter_bind(struct task *task)
     address = stashed(task, task->call.args[1], 1, &size);
     if (address && size > 2 && address[0] == AF_UNIX && !address[1])
         task->call.watch = WATCH_BIND;
+}
+
+/*
+ * Some families are in no network namespace: AF_VSOCK reaches the host of a virtual machine, Bluetooth, InfiniBand and QIPCRTR reach devices,
+ * from whatever namespace they are made in. A sandbox with a namespace of its own has only families that stay in it, under every profile
+ * (AF_ALG is no network). EAFNOSUPPORT is what a kernel without the family says.
+ */
+void enter_socket(const struct sentra_run *run, struct task *task)
+{
+    if (task->call.answered || !(run->options.launch.namespaces & CLONE_NEWNET))
+        return;
+    switch ((int)task->call.args[0]) {
+    case AF_UNSPEC: /* refused by the kernel */
+    case AF_UNIX:
+    case AF_INET:
+    case AF_INET6:
+    case AF_NETLINK:
+    case AF_PACKET:
+    case AF_ALG:
+        return;
+    default:
+        refuse(task, EAFNOSUPPORT);
+    }
 }
 
 void enter_network(struct sentra_run *run, struct task *task)

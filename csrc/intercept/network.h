@@ -67,6 +67,7 @@ struct network_state {
 /* ---- network.c ---- */
 void network_init(struct sentra_run *run);
 void network_free(struct sentra_run *run);
+void enter_socket(const struct sentra_run *run, struct task *task);
 void enter_network(struct sentra_run *run, struct task *task);
 void network_completed(struct sentra_run *run, struct task *task, int64_t result);
 int64_t network_sent_one(struct task *task, int64_t result);

@@ -267,6 +267,10 @@ void enter_special(struct sentra_run *run, struct task *task)
             call->args[2] = MESSAGES_MAX;
         }
         break;
+    case SYS_socket:
+    case SYS_socketpair:
+        enter_socket(run, task);
+        break;
     default:
         break;
     }

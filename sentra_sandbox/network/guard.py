@@ -2,12 +2,14 @@
 
 A connection to an allowed name is no permission for whatever host a request inside it names: a server that serves many
 names (a CDN) would hand the request on to any of them ("domain fronting"). So each request's authority is decided like a
-connection to it would be.
+connection to it would be. For the same reason a change to HTTP/2 in the middle of a connection is not offered to the server:
+what followed would be requests that nobody decides. Servers may ignore such an offer (RFC 9110, 7.8), so programs go on without.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from sentra_sandbox.network.decision import Decision, NetworkPolicy
 from sentra_sandbox.network.exchange import Answering, Origin, OriginFailed, RequestHead
@@ -33,7 +35,7 @@ class CheckedOrigin:
                 self._check(authority, head.scheme)
                 if len(self._accepted) < _MAX_ACCEPTED:
                     self._accepted.add((authority, head.scheme))
-        return await self._inner.open(head)
+        return await self._inner.open(_without_h2c(head))
 
     async def close(self) -> None:
         """See ``Origin``."""
@@ -68,7 +70,7 @@ def is_address(host: str) -> bool:
 
 def split_authority(authority: str, default_port: int) -> tuple[str, int]:
     """``host[:port]`` as name (lower case, no final dot) or address (no brackets), and port. ``ValueError`` if malformed."""
-    host, port = authority.rpartition("@")[2].strip(), ""
+    host, port = authority.strip(), ""
     if host.startswith("["):
         host, bracket, rest = host[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -78,7 +80,8 @@ def split_authority(authority: str, default_port: int) -> tuple[str, int]:
         host, _, port = host.partition(":")
     if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError(authority)
-    if any(character <= " " or character in "/?#\\" for character in host):
+    # A user name before the host (deprecated, RFC 9110, 4.2.4) is a place where readers differ about what the host is.
+    if any(character <= " " or character in "/?#\\@" for character in host):
         raise ValueError(authority)
     return host.lower().rstrip("."), int(port) if port else default_port
 
@@ -87,8 +90,17 @@ def _authorities(head: RequestHead) -> list[bytes]:
     """All places where a request names its host; a server may believe any of them."""
     found = [head.authority]
     found += [value for name, value in head.headers if name.lower() == b"host"]
-    if b"://" in head.target:
+    if b"://" in head.target and not head.target.startswith(b"/"):  # else it is in a path or query of this host
         found.append(head.target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0])
     elif head.method == b"CONNECT":
         found.append(head.target)
     return [each for each in found if each]
+
+
+def _without_h2c(head: RequestHead) -> RequestHead:
+    """The request without its offer to go on in HTTP/2, if it makes one."""
+    offers = [value for name, value in head.headers if name.lower() == b"upgrade"]
+    if not any(each.strip().lower() == b"h2c" for value in offers for each in value.split(b",")):
+        return head
+    headers = [pair for pair in head.headers if pair[0].lower() not in (b"upgrade", b"http2-settings", b"connection")]
+    return replace(head, headers=headers, raw=b"")

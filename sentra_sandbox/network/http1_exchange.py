@@ -32,6 +32,7 @@ from sentra_sandbox.network.stream import Stream, StreamReset
 from sentra_sandbox.trace.network_events import Direction, NetworkType
 
 AT_ONCE = 32 * 1024  # a body that is here already and not longer is sent before anything is awaited
+MOST_INFORMATIONAL = 1000  # answers of the 1xx kind to one request: a server could go on with them for ever
 LINGER_S = 2.0  # so long a program that was answered may go on sending
 HALF_CLOSED_S = 2.0  # a program that ended its TLS connection is given up after this; hardly any half-closes one
 
@@ -220,7 +221,7 @@ class Exchange:
 
     async def _final_head(self, answering: Answering) -> ResponseHead:
         """Passes the informational ones on."""
-        while True:
+        for _ in range(MOST_INFORMATIONAL):
             head = await answering.head()
             if head.status >= 200 or head.status == 101:
                 return head
@@ -231,6 +232,7 @@ class Exchange:
             self.log.response(head)
             self.front.client.write(raw)
             await self.front.client.drain()
+        raise OriginFailed(502, f"The server sent {MOST_INFORMATIONAL} informational answers and no final one.")
 
     async def _download(self, head: ResponseHead, answering: Answering) -> bool:
         """The final answer. Returns whether both sides would keep the connection."""
@@ -295,7 +297,7 @@ class Exchange:
         left = framing.length
         client.write(raw)
         await client.drain()
-        silent = bodiless(self.head.method, 200) or left == 0
+        silent = left == 0  # also of an answer to HEAD, which may have been given a body
         while data := await answering.read():
             if silent:
                 continue

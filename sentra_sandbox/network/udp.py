@@ -107,6 +107,7 @@ class _Inside:
         self.meant = meant
         self.used = time.monotonic()
         self._inside: socket.socket | None = None
+        self._closed = False
         self._loop = asyncio.get_running_loop()
 
     def take(self, data: bytes) -> None:
@@ -114,6 +115,8 @@ class _Inside:
 
     def reply(self, data: bytes) -> bool:
         """Send to the program. False if that is impossible."""
+        if self._closed:  # an answer that comes late: a socket made for it now would never be closed
+            return False
         if self._inside is None:
             try:
                 self._inside = self.flows.maker.udp(self.meant, self.client)
@@ -140,6 +143,7 @@ class _Inside:
             self.take(data)
 
     def close(self, by: str, how: str, error: str = "") -> None:
+        self._closed = True
         if self._inside is not None:
             self._loop.remove_reader(self._inside.fileno())
             self._inside.close()
@@ -169,6 +173,11 @@ class _DnsFlow(_Inside):
         if answer is not None:
             self.reply(answer)
 
+    def close(self, by: str, how: str, error: str = "") -> None:
+        super().close(by, how, error)
+        for task in self._asking:  # else a flood of flows would leave as many questions behind
+            task.cancel()
+
 
 class _Flow(_Inside):
     """Datagrams to one server and back."""
@@ -180,7 +189,7 @@ class _Flow(_Inside):
         self._waiting: list[bytes] | None = []
         self._outside: socket.socket | None = None
         self._sizes = [0, 0]
-        self._closed = self._opened = self._refused = False
+        self._opened = self._refused = False
         self._deciding = asyncio.ensure_future(self._decide())
 
     async def _decide(self) -> None:
@@ -280,7 +289,6 @@ class _Flow(_Inside):
     def close(self, by: str, how: str, error: str = "") -> None:
         if self._closed:
             return
-        self._closed = True
         if asyncio.current_task() is not self._deciding:
             self._deciding.cancel()
         if self._outside is not None:

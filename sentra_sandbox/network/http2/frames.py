@@ -19,6 +19,7 @@ _HEADER_BYTES = 9
 _DATA, _HEADERS, _RESET, _GOAWAY, _CONTINUATION = 0, 1, 3, 7, 9
 _END_STREAM = 1
 MAX_GOAWAY_BYTES = 16 * 1024
+MAX_FRAME_BYTES = 16 * 1024  # what a peer may send that was not told of more (RFC 9113, 4.2)
 
 IDLE_FRAMES, IDLE_PER_S = 2000, 200
 RESETS, RESETS_PER_S = 1000, 100
@@ -72,6 +73,8 @@ class FrameCutter:
         start, at, end = 0, self._pass, len(data)
         while at + _HEADER_BYTES <= end:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            if length > MAX_FRAME_BYTES:  # the library looks only once it has all of it, up to 16 MiB
+                raise WireBroken(f"a frame of {length} bytes", ErrorCodes.FRAME_SIZE_ERROR)
             kind = data[at + 3]
             after = at + _HEADER_BYTES + length
             if kind == _GOAWAY and 8 <= length <= MAX_GOAWAY_BYTES:

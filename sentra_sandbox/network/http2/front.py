@@ -30,6 +30,7 @@ MAX_STREAMS = 128
 MAX_EXCHANGES = 2 * MAX_STREAMS  # a stream is over for the client a moment before it is for us
 WINDOW = 256 * 1024
 MAX_HEADER_BYTES = 64 * 1024
+MOST_INFORMATIONAL = 1000  # answers of the 1xx kind to one request: a server could go on with them for ever
 _MANY_PIECES = 64  # from then on small pieces that wait are joined
 _FAREWELL_S = 2.0  # for a GOAWAY to go out
 _UPLOAD_GRACE_S = 2.0  # for a request that has come whole to go on, when its response is there already
@@ -251,8 +252,12 @@ class _Front:
 
     async def _download(self, exchange: _Exchange, answering: Answering) -> None:
         head = await answering.head()
+        informational = 0
         while head.status < 200 and head.status != 101:
             self._head(exchange, head, end=False)
+            informational += 1
+            if informational == MOST_INFORMATIONAL:
+                raise OriginFailed(502, f"The server sent {MOST_INFORMATIONAL} informational answers and no final one.")
             head = await answering.head()
         data = None
         bodiless = head.status in (204, 304) or exchange.head.method == b"HEAD"
