@@ -81,7 +81,7 @@ class Bench:
             NATIVE: [],
             STRACE: ["strace", "-f", "-o", "/dev/null", "--"],
             STRACE_BPF: ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "--"],
-            OURS: [SANDBOX, "exec", "-q", "--"],
+            OURS: [SANDBOX, "exec", "-q", "--net", "host", "--"],  # as strace has it
         }
         return [*prefix[variant], *command]
 
@@ -204,7 +204,7 @@ def agent_on_disk(bench: Bench, agent: Workload) -> dict[str, float]:
     """Events, bytes and the supervisor's memory of one agent run; blobs of system files are in the store from the
     rounds before."""
     directory = bench.directory(agent)
-    argv = [SANDBOX, "exec", "-q", "--name", "bench-agent", "--", *agent.command]
+    argv = [SANDBOX, "exec", "-q", "--net", "host", "--name", "bench-agent", "--", *agent.command]
     with subprocess.Popen(argv, cwd=directory, env=bench.env, stdout=subprocess.DEVNULL) as process:
         watchdog = threading.Timer(120, process.kill)
         watchdog.start()

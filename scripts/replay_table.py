@@ -80,7 +80,7 @@ class Table:
     def record(self, program: Program) -> tuple[Program, Path, Finished]:
         """Record into a new directory; the program and what it printed."""
         trace = self.place / f"run-{program.name}"
-        argv = [*sandbox_command(), "exec", "-q", "-o", str(trace), "--", *program.argv]
+        argv = [*sandbox_command(), "exec", "-q", "--net", "host", "-o", str(trace), "--", *program.argv]
         finished = run(argv, cwd=self.work, env=program.env, stdin=program.stdin, timeout=program.timeout)
         return program, trace, finished
 

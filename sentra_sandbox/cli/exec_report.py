@@ -69,11 +69,12 @@ def recorded_world(result: RunResult) -> str:
     world = from_event(last[-1]) if last else None
     if world is None:
         return "recorded world: no request was made"
-    counts = {name: count if isinstance(count := world.fields.get(name), int) else 0 for name in ("answered", "missed", "recorded", "unused")}
-    line = f"recorded world: {format_count(counts['answered'], 'request')} answered"
-    if counts["missed"]:
-        line += f", {counts['missed']:,} not in the recording ('sentra-sandbox show {result.run_id} --net' says how they differ)"
-    return line + f"; {counts['unused']:,} of {format_count(counts['recorded'], 'recorded exchange')} left unused"
+    counted = (world.fields.get(name) for name in ("answered", "missed", "unused", "recorded"))
+    answered, missed, unused, recorded = (count if isinstance(count, int) else 0 for count in counted)
+    line = f"recorded world: {format_count(answered, 'request')} answered"
+    if missed:
+        line += f", {missed:,} not in the recording ('sentra-sandbox show {result.run_id} --net' says how they differ)"
+    return line + f"; {unused:,} of {format_count(recorded, 'recorded exchange')} left unused"
 
 
 def _signal_name(number: int) -> str:
@@ -136,8 +137,8 @@ def network_refusals(summary: Summary, shown: int | None = NAMES_SHOWN) -> list[
     """What the run's own network refused, with what would allow it; whose clients refused our certificate; problems."""
     use = summary.network
     refused = [f"{r.target} ({r.remedy or r.reason or 'by policy'})" for r in use.refused.values()]
-    known = {r.target.rpartition(":")[2] for r in use.refused.values()}
-    refused += [f"localhost:{port} (--allow-net localhost:{port})" for port in summary.refused_ports if str(port) not in known]
+    local = (f"localhost:{port}" for port in summary.refused_ports)
+    refused += [f"{target} (--allow-net {target})" for target in local if target not in use.refused]
     certificates = [f"{r.target} ({r.remedy or r.reason})" for r in use.certificates.values()]
     problems = [f"{what} ({count})" if count > 1 else what for what, count in use.problems.items()]
     titled = (("refused hosts", refused), ("our certificate refused by clients of", certificates), ("network problems", problems))

@@ -56,6 +56,8 @@ def exchange_lines(exchange: Exchange, connection: Connection, call: LlmCall | N
     yield ""
     target = request.target if secrets else mask_url(request.target)
     yield style(printable(f"{request.method or '?'} {target} HTTP/{request.version or '?'}"), "bold")
+    if request.authority and not request.header("host"):  # HTTP/2 has it beside the headers
+        yield f"{style(':authority', 'cyan')}: {printable(request.authority)}"
     yield from _headers(request, style, secrets)
     yield ""
     if call:
@@ -78,7 +80,7 @@ def exchange_lines(exchange: Exchange, connection: Connection, call: LlmCall | N
         yield from answer_lines(call, style)
     if response.media_type == "text/event-stream":
         yield from _event_lines(exchange, style, short=call is not None)
-    elif not call:
+    elif not call or not (call.text or call.tool_calls or call.thinking):
         yield from _body(response)
     for message in (request, response):
         if message.error:

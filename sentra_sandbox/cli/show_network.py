@@ -23,8 +23,8 @@ from sentra_sandbox.views.secrets import mask_url
 from sentra_sandbox.views.spilled import rejoined
 
 WIDTH_OF_A_PIPE = 160
-BAR_MIN, WHAT_MIN = 12, 24
-_FIXED = 10 + 2 + 14 + 2 + 6 + 2 + 9 + 2 + 9 + 2 + 8 + 2  # the columns before the bar, without what
+NARROW = 120  # columns of a terminal below which some things are left out
+BAR_MIN, WHAT_MIN = 8, 16
 
 
 @dataclass(slots=True)
@@ -75,33 +75,47 @@ def read(trace: Trace) -> tuple[Network, ProcessTable]:
 
 
 def waterfall(rows: list[Row], processes: ProcessTable, width: int, style: Style) -> Iterator[str]:
-    """The lines, as wide as ``width`` where that is enough for all columns."""
+    """The lines, as wide as ``width``; on a narrow terminal without what was sent and the names of programs."""
     start = min(row.began_ns for row in rows)
     span = max(max(row.ended_ns for row in rows) - start, 1)
-    room = max(width - _FIXED, WHAT_MIN + BAR_MIN)
+    narrow = width < NARROW
+    gap, task_width = (" ", 5) if narrow else ("  ", 14)
+    fixed = sum((10, task_width, 5, 9, 9, 8)) + (0 if narrow else 9) + len(gap) * (7 if narrow else 8)
+    room = max(width - fixed - 2, WHAT_MIN + BAR_MIN)
     longest = max(len(printable(row.what)) for row in rows)
     what_width = max(min(longest, room * 2 // 3), WHAT_MIN)
-    bar_width = max(room - what_width - 4, BAR_MIN)
-    heads = ("WHAT".ljust(what_width), "STATUS".ljust(9), "SENT".rjust(9), "RECEIVED".rjust(9), "TOOK".rjust(8))
-    yield "      TIME  " + "TASK".ljust(14) + "  " + "".ljust(6) + "  " + "  ".join(heads)
+    bar_width = max(room - what_width, BAR_MIN)
+
+    def line(when: str, task: str, kind: str, what: str, state: str, sent: str, received: str, took: str, drawn: str) -> str:
+        sizes = (received,) if narrow else (sent, received)
+        cells = (
+            when,
+            task[:task_width].ljust(task_width),
+            kind.ljust(5),
+            what.ljust(what_width),
+            state,
+            *(size.rjust(9) for size in sizes),
+        )
+        return gap.join((*cells, took.rjust(8), drawn)).rstrip()
+
+    yield line("TIME".rjust(10), "TASK", "", "WHAT", "STATUS".ljust(9), "SENT", "RECEIVED", "TOOK", "")
     for row in rows:
         what = printable(row.what)
-        what = what if len(what) <= what_width else what[: what_width - 3] + "..."
-        yield "  ".join(
-            (
-                style(f"{row.began_ns / 1e9:10.4f}", "dim"),
-                printable(_task(row.task, processes))[:14].ljust(14),
-                row.kind.ljust(6),
-                what.ljust(what_width),
-                style(printable(row.state)[:9].ljust(9), row.colour) if row.colour else printable(row.state)[:9].ljust(9),
-                _size(row.sent).rjust(9),
-                _size(row.received).rjust(9),
-                format_duration(max(row.ended_ns - row.began_ns, 0)).rjust(8),
-                f"|{bar(row, start, span, bar_width)}|",
-            )
+        state = printable(row.state)[:9].ljust(9)
+        yield line(
+            style(f"{row.began_ns / 1e9:10.4f}", "dim"),
+            printable(_task(row.task, processes)),
+            row.kind,
+            what if len(what) <= what_width else what[: what_width - 3] + "...",
+            style(state, row.colour) if row.colour else state,
+            _size(row.sent),
+            _size(row.received),
+            format_duration(max(row.ended_ns - row.began_ns, 0)),
+            f"|{bar(row, start, span, bar_width)}|",
         )
-        for line in row.more:
-            yield style(f"{'':36}{printable(line)}", "yellow" if row.colour == "red" else "dim")
+        for more in row.more:
+            indent = " " * (10 + task_width + 5 + 3 * len(gap))
+            yield style(f"{indent}{printable(more)}", "yellow" if row.colour == "red" else "dim")
 
 
 def bar(row: Row, start: int, span: int, width: int) -> str:
@@ -177,9 +191,10 @@ def _connection_row(connection: Connection) -> Row:
         row.more.append(f"{connection.reason or 'refused'}{f'; to allow it: {connection.remedy}' if connection.remedy else ''}")
     elif connection.closed_how not in ("end", ""):
         row.colour = "yellow"
-        row.more += [
-            f"{connection.closed_how} by {connection.closed_by or '?'}{f': {connection.close_error}' if connection.close_error else ''}"
-        ]
+        if not (tls and tls.error):  # that says more
+            row.more += [
+                f"{connection.closed_how} by {connection.closed_by or '?'}{f': {connection.close_error}' if connection.close_error else ''}"
+            ]
     if connection.upstream_error:
         row.colour = "red"
         row.more.append(f"not reached: {connection.upstream_error}")
@@ -199,7 +214,7 @@ def _exchange_row(exchange: Exchange, call: LlmCall | None, secrets: bool) -> Ro
         exchange.task,
         f"#{exchange.number}",
         f"{request.method or '?'} {url}",
-        f"{state} {response.source}".strip(),
+        state,
         request.size,
         response.size,
         max((response.time_ns or exchange.last_ns) - exchange.began_ns, 0),
@@ -209,6 +224,8 @@ def _exchange_row(exchange: Exchange, call: LlmCall | None, secrets: bool) -> Ro
         row.sent = sum(message.size for message in exchange.messages if not message.to_client)
         row.received = sum(message.size for message in exchange.messages if message.to_client)
         row.more.append(f"websocket: {len(exchange.messages)} messages")
+    if response.source:
+        row.more.append(f"answered by the {response.source}")
     if exchange.error:
         row.more.append(f"broke off: {exchange.error}")
     if call:

@@ -52,7 +52,7 @@ def write_otlp(trace: Trace, file: IO[str], *, secrets: bool = False) -> int:
     meta = trace.meta
     resource: dict[str, object] = {
         "service.name": (meta.argv[0] if meta.argv else "?").rsplit("/", 1)[-1],
-        "process.command_args": list(meta.argv),
+        "process.command_args": list(meta.argv) if secrets else [mask_url(word) for word in meta.argv],
         "sentra_sandbox.run.id": meta.id,
     }
     scope = {"name": "sentra-sandbox", "version": str(meta.versions.get("sentra-sandbox", ""))}

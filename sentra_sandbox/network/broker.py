@@ -139,8 +139,7 @@ class Broker:
         self._tls: TlsServices | None = None
         self._recording = recording
         names, resolver = NameTable(), Resolver() if recording is None else recording.resolver()
-        world = None if recording is None else recording.world
-        self._services = Services(settings.policy, names, resolver, journal, self._tls_services, world)
+        self._services = Services(settings.policy, names, resolver, journal, self._tls_services, recording)
         self._dns = DnsServer(settings.policy, names, resolver, journal, hostname=settings.hostname)
         self._udp = UdpFlows(self._services, self._dns, maker)
 

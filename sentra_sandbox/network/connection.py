@@ -33,6 +33,7 @@ from sentra_sandbox.trace.network_events import NetworkType
 
 if TYPE_CHECKING:
     from sentra_sandbox.network.names import NameTable
+    from sentra_sandbox.network.recorded import Recording
     from sentra_sandbox.network.resolver import Resolver
     from sentra_sandbox.network.tls_services import TlsServices
 
@@ -42,14 +43,14 @@ REFUSED_WAIT_S = 1.0  # for the first bytes of a client that can only be told wh
 
 @dataclass(slots=True)
 class Services:
-    """What all connections of a broker share. ``world`` makes the origin of a connection to a host and port, in place of the network."""
+    """What all connections of a broker share. ``world`` answers in place of the network."""
 
     policy: NetworkPolicy
     names: NameTable
     resolver: Resolver
     journal: Journal
     tls: Callable[[], TlsServices]
-    world: Callable[[str, int], Origin] | None = None
+    world: Recording | None = None
     open_connections: set[Connection] = field(default_factory=set)
 
 
@@ -198,7 +199,7 @@ class Connection:
     def origin(self, scheme: str, open_stream: Callable[[], asyncio.Future[tuple[Stream, str]]], sni: str = "") -> Origin:
         """Who answers the requests of this connection: its server, or the recorded world."""
         if self.services.world is not None:
-            return self.services.world(sni or self.destination.host, self.destination.port)
+            return self.services.world.world(sni or self.destination.host, self.destination.port)
         from sentra_sandbox.network.guard import CheckedOrigin
         from sentra_sandbox.network.live import LiveOrigin
 

@@ -12,6 +12,7 @@ import ipaddress
 from sentra_sandbox.network.decision import Decision, NetworkPolicy
 from sentra_sandbox.network.exchange import Answering, Origin, OriginFailed, RequestHead
 
+_MAX_ACCEPTED = 64
 _DEFAULT_PORTS = {b"http": 80, b"https": 443, b"ws": 80, b"wss": 443}
 
 
@@ -23,11 +24,15 @@ class CheckedOrigin:
         self._policy = policy
         self._hosts = hosts
         self._port = port
+        self._accepted: set[tuple[bytes, bytes]] = set()  # authority and scheme: a connection has few
 
     async def open(self, head: RequestHead) -> Answering:
         """See ``Origin``. Status 403 for a host that may not be reached, 400 for one that is none."""
         for authority in _authorities(head):
-            self._check(authority, head.scheme)
+            if (authority, head.scheme) not in self._accepted:
+                self._check(authority, head.scheme)
+                if len(self._accepted) < _MAX_ACCEPTED:
+                    self._accepted.add((authority, head.scheme))
         return await self._inner.open(head)
 
     async def close(self) -> None:

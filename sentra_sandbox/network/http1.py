@@ -42,6 +42,7 @@ async def serve(
                 if not exchange.uploaded:
                     await _linger(front)
                 break
+            del exchange, request  # an idle connection holds nothing
     except StreamReset:
         pass
     finally:

@@ -141,6 +141,8 @@ class Exchange:
             self._end_response("The exchange was given up.")
         if self.answering is not None:
             self.answering.abort()  # no effect on one that is complete
+        if self._upload is not None and not self._upload.cancelled():
+            self._upload.result()  # the journal's error, if there was one
 
     def _client_ended(self, reset: bool) -> None:
         if reset:
@@ -174,7 +176,14 @@ class Exchange:
             self._upload = asyncio.get_running_loop().create_task(self._send_body(answering))
 
     async def _send_body(self, answering: Answering) -> None:
-        """Never raises, but what the journal raises."""
+        """Raises only what the journal raises."""
+        try:
+            await self._send_pieces(answering)
+        except Exception:
+            answering.abort()
+            raise
+
+    async def _send_pieces(self, answering: Answering) -> None:
         body = self.body
         send_wire: Callable[[bytes], Awaitable[None]] | None = getattr(answering, "send_wire", None)
         try:
@@ -249,7 +258,11 @@ class Exchange:
             await self._break_off(failure.reason, endless)
             return False
         self._end_response(trailers=answering.trailers())
-        return framing.keep and self.framing.keep and not endless
+        if endless and getattr(answering, "truncated", False):
+            truncate = getattr(self.front.client, "truncate", None)
+            if truncate is not None:  # TLS: the server left without a word, and so do we
+                truncate()
+        return framing.keep and self.framing.keep and not endless and (bool(head.raw) or self.head.version != "1.0")
 
     async def _pass_wire(self, raw: bytes, answering: Any, take: Callable[[], Piece | None]) -> None:
         """Bytes as they came from an HTTP/1 server, which were checked; ``raw`` is the head, not yet sent."""

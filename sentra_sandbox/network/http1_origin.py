@@ -294,6 +294,11 @@ class Http1Answering:
         """See ``Answering``."""
         return self._trailers
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the server ended a TLS connection without saying so: an answer until the end may not be whole."""
+        return bool(getattr(self._stream, "truncated", False))
+
     async def upgraded(self) -> Stream:
         """See ``Answering``."""
         self._over = True

@@ -104,6 +104,7 @@ class Inlet:
         try:
             while data := await read():
                 buffer += data
+                data = b""  # an idle connection holds nothing
                 waiter = self._waiter
                 if waiter is not None:
                     if not waiter.done():
@@ -116,8 +117,12 @@ class Inlet:
                         self._room = None
         except StreamReset as error:
             self.reset = error
-        self.ended = True
-        self._wake()
+        except Exception as error:  # whatever it was: who waits must not wait for ever, nor take it for an end
+            self.reset = StreamReset(str(error))
+            raise
+        finally:
+            self.ended = True
+            self._wake()
         if self.on_end is not None:
             self.on_end(self.reset is not None)
 
@@ -147,6 +152,15 @@ class InletStream:
 
     def write_eof(self) -> None:
         self.stream.write_eof()
+
+    @property
+    def truncated(self) -> bool:
+        """As of a ``TlsStream``."""
+        return bool(getattr(self.stream, "truncated", False))
+
+    def truncate(self) -> None:
+        """As of a ``TlsStream``; the end of our direction elsewhere."""
+        getattr(self.stream, "truncate", self.stream.write_eof)()
 
     def abort(self) -> None:
         self.inlet.fail()

@@ -36,20 +36,31 @@ class LiveOrigin:
         self._most = most
         self._http1: list[Http1Origin] = []
         self._http2: Any = None
+        self._repeating: Any = None
+        self._parting: list[Any] = []  # HTTP/2 connections that take no more, and may have exchanges under way
+        self._speaks_http1 = False
         self._opening = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, head: RequestHead) -> Answering:
         """See ``Origin``."""
+        again = True
         while True:
             if self._http2 is not None and self._http2.usable:
-                answering: Answering = await self._http2.open(head)
-                return answering
+                try:
+                    answering: Answering = await self._http2.open(head)
+                    repeating: Answering = self._repeating(self.open, head, answering)
+                    return repeating
+                except OriginFailed as failure:
+                    if not again or not getattr(failure, "unprocessed", False):
+                        raise
+                    again = False  # the server says that it did not look at it: once more, on a new connection
             for each in self._http1:
                 if each.usable:
                     return _Repeating(self, head, await each.open(head))
-            if len(self._http1) + self._opening >= self._most:
+            # as long as the server may speak HTTP/2, one connection could be enough for all who wait
+            if len(self._http1) + self._opening >= self._most or (self._opening and not self._speaks_http1):
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiting.append(waiter)
                 await waiter
@@ -64,28 +75,29 @@ class LiveOrigin:
         try:
             stream, protocol = await self._open_stream()
         except OSError as error:
-            self._wake()
             raise OriginFailed(502, f"The server cannot be reached: {error.strerror or error}.") from error
-        except BaseException:
-            self._wake()
-            raise
         finally:
             self._opening -= 1
+            self._wake()
+        self._speaks_http1 = protocol != "h2"
         if protocol == "h2":
-            self._take_http2(stream)
+            await self._take_http2(stream)
             return None
         origin = Http1Origin(stream)
         origin.on_idle = self._tidy
         self._http1.append(origin)
         return origin
 
-    def _take_http2(self, stream: Stream) -> None:
-        from sentra_sandbox.network.http2 import Http2Origin  # type: ignore[import-not-found,unused-ignore]
+    async def _take_http2(self, stream: Stream) -> None:
+        from sentra_sandbox.network.http2 import Http2Origin, Repeating
 
+        self._repeating = Repeating
         if self._http2 is not None:
-            self._close_later(self._http2)
+            if self._http2.usable:  # a repetition asked for a connection of its own
+                await stream.close()
+                return
+            self._parting.append(self._http2)
         self._http2 = Http2Origin(stream)
-        self._wake()
 
     def _tidy(self) -> None:
         """An exchange is over: let go of connections that cannot be used again, and let the next one begin."""
@@ -95,11 +107,11 @@ class LiveOrigin:
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.pop(0)
+        """All who wait look again."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
-                break
 
     def _close_later(self, origin: Origin) -> None:
         task = asyncio.ensure_future(origin.close())
@@ -110,8 +122,8 @@ class LiveOrigin:
         """See ``Origin``."""
         for each in self._http1:
             each.on_idle = None
-        origins: list[Origin] = [*self._http1, *([self._http2] if self._http2 is not None else [])]
-        self._http1, self._http2 = [], None
+        origins: list[Origin] = [*self._http1, *self._parting, *([self._http2] if self._http2 is not None else [])]
+        self._http1, self._parting, self._http2 = [], [], None
         for origin in origins:
             await origin.close()
         if self._closing:
@@ -204,6 +216,10 @@ class _Repeating:
         finally:
             self._moving.set_result(None)
             self._moving = None
+
+    @property
+    def truncated(self) -> bool:
+        return self._inner.truncated
 
     async def upgraded(self) -> Stream:
         return await self._inner.upgraded()

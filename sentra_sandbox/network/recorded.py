@@ -9,7 +9,7 @@ Names resolve if the recorded run asked for them or talked to them; all others d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MISSED = "not in the recording"
 MAX_REQUEST_BYTES = 256 << 20
+_PROTOCOLS = ("h2", "http/1.1")
 _UNUSED_LISTED = 20
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"))
@@ -51,6 +52,11 @@ class Recording:
         self._journal = journal
         self._masked = masked
         self._close: Callable[[], None] | None = None
+        self._protocols = {
+            each.tls.sni.lower() or each.name.lower(): each.tls.alpn or "http/1.1"
+            for each in network.connections.values()
+            if each.tls is not None and not each.tls.error
+        }
         recorded = [self._recorded(each) for each in network.exchanges.values() if each.request.seen]
         self._exchanges = {each.number: each for each in network.exchanges.values()}
         self._matcher = Matcher(recorded, rules)
@@ -66,6 +72,11 @@ class Recording:
     def world(self, host: str, port: int) -> Origin:
         """Who answers a connection to this host: the recording, for the whole of it."""
         return RecordedOrigin(self, host, port)
+
+    def protocol(self, name: str, offered: Sequence[str]) -> str:
+        """What TLS to this host agrees on: what it was in the recording, if the client offers it, else what it names first; "" for none."""
+        known = self._protocols.get(name.lower(), "")
+        return known if known in offered else next((each for each in offered if each in _PROTOCOLS), "")
 
     def resolver(self) -> RecordedResolver:
         """Resolves the recorded names."""

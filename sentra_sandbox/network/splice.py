@@ -39,7 +39,10 @@ async def _carry(source: Stream, target: Stream, direction: Direction, observe: 
         observe(direction, data)
         target.write(data)
         await target.drain()
-    target.write_eof()
+    if getattr(source, "truncated", False):  # TLS that ended without a word ends so on the other leg too
+        getattr(target, "truncate", target.write_eof)()
+    else:
+        target.write_eof()
 
 
 def opaque(journal: Journal, connection: int, exchange: int, *, keep: bool) -> Observer:

@@ -39,6 +39,7 @@ class TcpStream:
         "_eof_wanted",
         "_limit",
         "_loop",
+        "_plenty",
         "_queue",
         "_queued",
         "_reading",
@@ -66,6 +67,7 @@ class TcpStream:
         self._queue: deque[memoryview] = deque()
         self._queued = 0
         self._drainers: list[tuple[int, asyncio.Future[None]]] = []
+        self._plenty = False  # the last read was filled: there may well be more already
         self._reading = self._writing = self._eof_wanted = self._aborted = self._closed = False
         self.received = self.sent = 0
         self.ended = ""
@@ -82,11 +84,15 @@ class TcpStream:
         if self._reads > _READS_IN_A_ROW:
             self._reads = 0
             await asyncio.sleep(0)
-        data_or_none = self._receive(limit)
-        if data_or_none is not None:
-            return data_or_none
+        if not self._reading or self._plenty or self.ended or self._aborted:
+            there = self._receive(limit)
+            if there is not None:
+                self._plenty = len(there) == limit
+                return there
         self._reads = 0
-        return await self._wait(limit)
+        data = await self._wait(limit)
+        self._plenty = len(data) == limit
+        return data
 
     def _receive(self, limit: int) -> bytes | None:
         """What is there now; ``None``: nothing yet."""

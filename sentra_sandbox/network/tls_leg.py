@@ -182,7 +182,8 @@ class _Leg:
 
     async def serve_recorded(self) -> None:
         """The recorded world answers in place of the server."""
-        chosen = next((each for each in self.hello.alpn if each in _PROTOCOLS), "")
+        assert self.shared.world is not None
+        chosen = self.shared.world.protocol(self.name, self.hello.alpn)
         client = await self._accept([chosen] if chosen else [])
         if client is None:
             return

@@ -40,8 +40,9 @@ _ANSWER, _ANSWER_EVERY_PORT = b"\1", b"\2"  # enum sentra_answer
 _HAVE_TPROXY = 2 | 4  # enum sentra_network_flag, first word of the message that brings the listeners
 _READABLE = 1  # POLLIN
 
-# What the broker's process runs: this very package, whatever else of that name could be found; nothing is looked for in the current
-# directory or where PYTHON* variables point (-I).
+# What the broker's process runs: this very package, whatever else of that name could be found, and what it needs from our own site
+# directories, in our order, behind the standard library. Nothing is looked for in the current directory or where PYTHON* variables
+# point (-I), and nothing runs that a site directory would have run (-S).
 _PROGRAM = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -202,7 +203,7 @@ class SandboxNetwork:
         kept = (int(self._inside.fileno()), control, settings, self._arena.eventfd())
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         sites = [path for path in sys.path if path.endswith(("/site-packages", "/dist-packages")) and os.path.isabs(path)]
-        argv = [sys.executable, "-I", "-c", _PROGRAM, package, *map(str, kept), *sites]
+        argv = [sys.executable, "-I", "-S", "-c", _PROGRAM, package, *map(str, kept), *sites]
         log = f"{self._directory}/{LOG}"
         actions: list[Any] = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

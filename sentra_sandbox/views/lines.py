@@ -163,6 +163,10 @@ def event_object(event: Event, text: str, processes: ProcessTable, paths: tuple[
         whole["signal"] = signal_name(event.nr)
     elif event.type == EventType.EXIT:
         whole["wait_status"] = register(event, 0)
+    elif event.type >= EventType.ENDPOINT:
+        from sentra_sandbox.views.network_lines import network_fields
+
+        whole |= network_fields(event)
     return whole
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from sentra_sandbox.trace.events import Event
 from sentra_sandbox.trace.network_events import Direction, Flag, NetworkEvent, NetworkType, from_event
 from sentra_sandbox.views.endpoints import address, address_text
-from sentra_sandbox.views.event_fields import number, text, texts
-from sentra_sandbox.views.secrets import mask_url
+from sentra_sandbox.views.event_fields import headers, number, text, texts
+from sentra_sandbox.views.secrets import mask_headers, mask_url
 
 
 def network_text(event: Event) -> str:
@@ -16,6 +16,21 @@ def network_text(event: Event) -> str:
     found = from_event(event)
     writer = _WRITERS.get(event.type)
     return f"--- {writer(found)} ---" if found is not None and writer else f"--- event of type {event.type} ---"
+
+
+def network_fields(event: Event) -> dict[str, object]:
+    """What JSON says of a network event besides what all events have; secrets in heads and URLs are masked."""
+    found = from_event(event)
+    if found is None:
+        return {}
+    fields = dict(found.fields)
+    for name in ("headers", "trailers"):
+        if name in fields:
+            fields[name] = mask_headers(headers(fields[name]))
+    if found.type == NetworkType.REQUEST:
+        fields["path"] = mask_url(text(found, "path"))
+    numbers = {"connection": found.connection, "exchange": found.exchange, "size": found.size}
+    return {**numbers, "to_client": found.direction == Direction.TO_CLIENT, "fields": fields}
 
 
 def _where(event: NetworkEvent, name: str) -> str:
@@ -39,7 +54,9 @@ def _unix_refused(event: NetworkEvent) -> str:
 
 
 def _trust(event: NetworkEvent) -> str:
-    return f"certificate bundle {text(event, 'path') or '?'} was shown with the certificate of the run"
+    error = text(event, "error")
+    shown = f"could not be shown with the certificate of the run: {error}" if error else "was shown with the certificate of the run"
+    return f"certificate bundle {text(event, 'path') or '?'} {shown}"
 
 
 def _dns(event: NetworkEvent) -> str:
@@ -111,7 +128,8 @@ def _problem(event: NetworkEvent) -> str:
 
 def _world(event: NetworkEvent) -> str:
     answered, missed, unused = (number(event, name) for name in ("answered", "missed", "unused"))
-    return f"recorded world: {answered:,} answered, {missed:,} not in the recording, {unused:,} of {number(event, 'recorded'):,} left unused"
+    rest = f"{unused:,} of {number(event, 'recorded'):,} left unused"
+    return f"recorded world: {answered:,} answered, {missed:,} not in the recording, {rest}"
 
 
 _WRITERS: dict[int, Callable[[NetworkEvent], str]] = {

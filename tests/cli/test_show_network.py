@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from network_by_hand import Broker, a_day, seal, sse
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "views"))
+from test_network import hostile_events
+
 from sentra_sandbox.cli import main
+from sentra_sandbox.trace.network_events import NetworkType
 
 SECRETS = ("sk-very-secret", "hidden", "AIzaSyA1234567890abcdefghijkl")
 CHAT = {"model": "gpt-x", "stream": True, "messages": [{"role": "user", "content": "What is\x1b[31m red?"}], "tools": [{"function": {"name": "look"}}]}
@@ -57,6 +62,24 @@ def test_waterfall(show: Show) -> None:
     assert not any(secret in text for secret in SECRETS)
     starts = [float(line[:10]) for line in lines[1:] if line[:10].strip()]
     assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_lines_of_the_waterfall_fit_the_terminal(width: int) -> None:
+    from sentra_sandbox.cli.show_network import _rows, waterfall
+    from sentra_sandbox.cli.terminal import Style
+    from sentra_sandbox.views.processes import ProcessTable
+
+    rows = list(_rows(model_call(a_day()).network(), {}, False))
+    lines = [line for line in waterfall(rows, ProcessTable(), width, Style(False)) if "|" in line]
+    assert len(lines) == len(rows) and {len(line) for line in lines} == {width}
+
+
+def test_events_as_json_are_masked_too(show: Show) -> None:
+    objects = [json.loads(line) for line in show(a_day(), "--json").splitlines()]
+    request = next(found for found in objects if found["type"] == "request")
+    assert request["fields"]["headers"][1] == ["Authorization", "Bearer ***"] and request["exchange"] == 1
+    assert not any(secret in json.dumps(objects) for secret in SECRETS)
 
 
 def test_waterfall_as_json(show: Show) -> None:
@@ -118,3 +141,30 @@ def test_mistakes(show: Show) -> None:
 
 def test_a_run_without_network(show: Show) -> None:
     assert "no network was used" in show(Broker(), "--net")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_runs_are_shown(show: Show, seed: int) -> None:
+    b = Broker()
+    b.events = hostile_events(seed, 250)
+    assert show(b, "--net")
+    for line in show(b, "--net", "--json").splitlines():
+        found = json.loads(line)
+        if found["kind"] == "exchange":
+            for options in ((), ("--json",)):
+                assert "\x1b" not in show(b, "--http", str(found["number"]), *options)
+    assert show(b, "--summary") and show(b) and show(b, "--json")
+
+
+def test_answers_of_the_broker_and_refused_certificates(show: Show) -> None:
+    b = Broker()
+    c = b.open(allowed=False, reason="a metadata service", remedy="--allow-net 169.254.169.254:80")
+    b.exchange(c, status=403, chunks=b"no")
+    d = b.open()
+    b.tls(d, error="alert unknown ca", side="client", remedy="tls: exclude")
+    b.close(d, "client", "error")
+    b.write(NetworkType.RESPONSE, {"status": 504, "reason": "", "from": "broker", "headers": []}, connection=d, exchange=9, direction=1)
+    text = show(b, "--net")
+    assert "a metadata service; to allow it: --allow-net 169.254.169.254:80" in text and " 403 " in text
+    assert "TLS failed at the client: alert unknown ca; tls: exclude" in text and "error by client" not in text
+    assert "answered by the broker" in text and "answered by the broker" in show(b, "--http", "9")

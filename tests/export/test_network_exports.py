@@ -299,5 +299,3 @@ def _said(arguments: list[str]) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 125
     return done.stderr
-
-

@@ -15,6 +15,10 @@ from sentra_sandbox.network.live import LiveOrigin
 from sentra_sandbox.network.stream import Stream, StreamReset
 from sentra_sandbox.trace.network_events import NetworkEvent, NetworkType
 
+GET = b"GET /a?b=c HTTP/1.1\r\nHost: h.example\r\nX-Mixed-CASE:   kept  \r\n\r\n"
+OK = b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\nX-Mixed:  a \r\n\r\nhi"
+EMPTY = b"\r\n\r\n"
+
 
 class Rig:
     """``client`` is the program's end. ``await server()`` is the server's end of the next connection that the origin opens."""
@@ -123,3 +127,8 @@ def run(test: Callable[[], Awaitable[Any]]) -> Any:
     result = asyncio.run(whole())
     assert not faults, faults
     return result
+
+
+def http2_request(path: bytes, length: int | None = 0) -> RequestHead:
+    """A head that did not come as HTTP/1."""
+    return RequestHead(b"POST", b"https", b"h", path, [(b"x", b"y")], "2", length=length)

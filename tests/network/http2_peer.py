@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import wraps
 from typing import Any
 
 from h2.config import H2Configuration
@@ -19,6 +20,16 @@ from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.network.stream import Stream
 from sentra_sandbox.network.stream import StreamReset as Reset
 from sentra_sandbox.trace.network_events import NetworkEvent, NetworkType
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a coroutine a test, with an end."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 20))
+
+    return run
 
 
 class SocketStream:
@@ -276,3 +287,8 @@ async def front(origin: Any, **peer: Any) -> AsyncIterator[tuple[Peer, ListJourn
 def of(journal: ListJournal, type: NetworkType) -> list[NetworkEvent]:
     """The events of one type."""
     return [event for event in journal.events if event.type == type]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of any kind, well-formed or not."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload

@@ -259,6 +259,32 @@ def test_memory_is_bounded() -> None:
     run(test)
 
 
+def test_idle_connections_hold_little() -> None:
+    async def test() -> None:
+        rigs = []
+        request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000)
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(20):
+            rig = await Rig().start()
+            rig.journal.events = _Nothing()  # type: ignore[assignment]
+            rig.client.write(request)
+            server = await rig.server()
+            assert await read_count(server, len(request)) == request
+            server.write(answer)
+            assert await read_count(rig.client, len(answer)) == answer
+            rigs.append(rig)
+        await asyncio.sleep(0.05)
+        held = (tracemalloc.get_traced_memory()[0] - before) / 20
+        tracemalloc.stop()
+        for rig in rigs:
+            await rig.finish()
+        assert held < 40_000  # of it about 10 KB are the test's own
+
+    run(test)
+
+
 class _Nothing(list):  # type: ignore[type-arg]
     """Keeps nothing."""
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from agents.agents import PYTHON
-from http2_peer import ScriptedAnswer, ScriptedOrigin, SocketStream, echo, of
+from http2_peer import ScriptedAnswer, ScriptedOrigin, SocketStream, echo, in_loop, of
 from needs import lacking
-from test_http2_front import in_loop
 
 from sentra_sandbox.network.exchange import Origin
 from sentra_sandbox.network.http2 import Http2Origin, serve

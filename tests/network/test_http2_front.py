@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived
-from http2_peer import Peer, ScriptedAnswer, ScriptedOrigin, echo, front, of, stream_pair
+from http2_peer import Peer, ScriptedAnswer, ScriptedOrigin, echo, frame, front, in_loop, of, stream_pair
 
 from sentra_sandbox.network.exchange import OriginFailed, ResponseHead
 from sentra_sandbox.network.http2 import Http2Failed, serve
 from sentra_sandbox.network.http2.front import MAX_EXCHANGES, MAX_STREAMS, WINDOW
 from sentra_sandbox.network.journal import ListJournal
 from sentra_sandbox.trace.network_events import Direction, NetworkType
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 20))
-
-    return run
 
 
 @in_loop
@@ -296,10 +285,6 @@ async def test_connect_is_refused() -> None:
         client.h2.send_headers(stream, [(b":method", b"CONNECT"), (b":authority", b"a.test:1")], end_stream=True)
         client.flush()
         assert (await client.answer(stream))[0] == 501
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 FLOODS = {

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
-from http2_peer import Peer, front, stream_pair
-from test_http2_front import frame, in_loop
+from http2_peer import Peer, frame, front, in_loop, stream_pair
 
 from sentra_sandbox.network.exchange import Answering, Headers, OriginFailed, RequestHead
 from sentra_sandbox.network.http2 import Http2Failed, Http2Origin
 from sentra_sandbox.network.http2.origin import WINDOW
+from sentra_sandbox.network.live import LiveOrigin
 
 
 def head(method: bytes = b"GET", target: bytes = b"/", headers: Headers | None = None, length: int | None = 0) -> RequestHead:
@@ -261,3 +261,69 @@ async def test_garbage_of_a_server_never_hangs_or_kills() -> None:
                 await asyncio.wait_for(answering.send(bytes(200_000)), 5)
                 await asyncio.wait_for(answering.head(), 5)
                 await asyncio.wait_for(body_of(answering), 5)
+
+
+class Servers:
+    """Connections to servers that a test moves, one after the other; ``prepare`` sees each at its beginning."""
+
+    def __init__(self, prepare: Callable[[Peer], None]) -> None:
+        self.made: list[Peer] = []
+        self.prepare = prepare
+
+    async def open(self) -> tuple[Any, str]:
+        ours, theirs = await stream_pair()
+        self.made.append(Peer(theirs, client=False))
+        self.prepare(self.made[-1])
+        return ours, "h2"
+
+    async def close(self) -> None:
+        for each in self.made:
+            await each.close()
+
+
+@in_loop
+async def test_what_a_server_did_not_look_at_is_asked_again() -> None:
+    servers = Servers(lambda server: answers(server) if len(servers.made) == 2 else None)
+    live = LiveOrigin(servers.open)
+    first = await live.open(head(b"POST", b"/first", length=None))
+    second = await live.open(head(b"POST", b"/second", length=None))
+    await first.send(b"1")
+    await second.send(b"2")
+    await servers.made[0].until(lambda: len(servers.made[0].bodies) == 2)
+    servers.made[0].stream.write(frame(7, 0, 0, (1).to_bytes(4, "big") + bytes(4)))
+    second_head = asyncio.create_task(second.head())
+    while len(servers.made) < 2:
+        await asyncio.sleep(0.01)
+    await second.send(b"2")
+    await second.finish([])
+    assert (await second_head).status == 200 and await body_of(second) == b"/second 22"
+    servers.made[0].h2.send_headers(1, [(b":status", b"200")], end_stream=True)
+    servers.made[0].flush()
+    await first.finish([])
+    assert (await first.head()).status == 200 and await body_of(first) == b""
+    await servers.made[0].until(lambda: servers.made[0].ended == {1})
+    async with servers.made[0].news:
+        await asyncio.wait_for(servers.made[0].news.wait_for(lambda: servers.made[0].over), 5)  # we left once it had answered
+    refused = await live.open(head())
+    servers.made[1].on_request = None
+    await asyncio.gather(live.close(), servers.close())
+    with pytest.raises(OriginFailed):
+        await refused.head()
+
+
+@in_loop
+async def test_a_server_that_always_refuses_is_not_asked_for_ever() -> None:
+    def refuses(server: Peer) -> None:
+        async def refuse(refused: int) -> None:
+            server.h2.reset_stream(refused, ErrorCodes.REFUSED_STREAM)
+            server.flush()
+
+        server.on_request = refuse
+
+    servers = Servers(refuses)
+    live = LiveOrigin(servers.open)
+    async with front(live) as (client, _):
+        stream = client.request()
+        await client.until(lambda: stream in client.resets)
+        assert client.resets[stream] == ErrorCodes.REFUSED_STREAM and len(servers.made[0].heads) == 3
+    await servers.close()

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from http2_peer import Peer, of, stream_pair
-from recordings import Made, ask, events_of, head_of, recording
-from test_http2_front import in_loop
+from http2_peer import Peer, in_loop, of, stream_pair
+from network_recordings import Made, ask, events_of, head_of, recording
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 

@@ -2,8 +2,9 @@
 
     python networked.py RUN-DIRECTORY OPTIONS-JSON REPORT-FILE COMMAND...
 
-Options: ``network``, ``ask_ports``, ``unix_allow`` [path...], ``trust`` (path of the bundle), ``java`` (of the store), ``answer`` (seconds until a request is
-answered; null: never; -1: the other end is closed), ``append`` (text that is appended to the bundle before the answer to a TRUST request).
+Options: ``network``, ``ask_ports``, ``unix_allow`` [path...], ``trust`` (path of the bundle), ``java`` (path of Java's store), ``answer``
+(seconds until a request is answered; null: never; -1: the other end is closed), ``append`` (text that is appended to the bundle before
+the answer to a TRUST request), ``chroot`` (the program may call it).
 The report is the list of requests as JSON.
 """
 
@@ -85,12 +86,38 @@ class Library:
         return lib.sentra_run_new(native, error)
 
 
+def allow_chroot(profile: Path) -> None:
+    """The program keeps the capability for chroot; ``profile`` becomes the usual filter without its refusal."""
+    from sentra_sandbox.dataclass import replace
+    from sentra_sandbox.policy.profiles import profile_file
+    from sentra_sandbox.sandbox import plan
+
+    made = plan.default_plan
+
+    def with_chroot(*arguments: Any, **options: Any) -> plan.SandboxPlan:
+        usual = made(*arguments, **options)
+        return replace(usual, capabilities=usual.capabilities | {"SYS_CHROOT"})
+
+    plan.default_plan = with_chroot
+    rules = json.loads(Path(profile_file("default")).read_text())
+    for rule in rules["syscalls"]:
+        rule["names"] = [name for name in rule["names"] if name != "chroot"]
+    rules["syscalls"].append({"names": ["chroot"], "action": "SCMP_ACT_ALLOW"})
+    profile.write_text(json.dumps(rules))
+
+
 def main(directory: str, options_text: str, report: str, *command: str) -> int:
     options = json.loads(options_text)
     supervisor = Supervisor(options)
     session.lib = Library(options, supervisor)  # type: ignore[assignment]
-    net = options.get("net", "none")
-    result = session.record(RecordOptions(command=command, output=directory, net=net, timeout_s=options.get("timeout")))
+    profile = "default"
+    if options.get("chroot"):
+        profile = f"{report}-profile.json"
+        allow_chroot(Path(profile))
+    chosen = RecordOptions(
+        command=command, output=directory, net=options.get("net", "none"), timeout_s=options.get("timeout"), profile=profile
+    )
+    result = session.record(chosen)
     Path(report).write_text(json.dumps(supervisor.requests))
     return result.exit_status
 

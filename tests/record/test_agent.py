@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from running import Recorder, fresh, run
@@ -33,7 +34,8 @@ def test_agent(model: str, work: Path, env: dict[str, str], recorder: Recorder) 
     command = [sys.executable, str(AGENTS / "demo_agent.py"), model, "."]
     expected = run(command, cwd=fresh(work), env=env)
     assert expected.status == 0, expected
-    recording = recorder.record(command, cwd=fresh(work), env=env)
+    options = ("-q", "--allow-net", f"localhost:{urlsplit(model).port}")
+    recording = recorder.record(command, cwd=fresh(work), env=env, options=options)
     assert (recording.finished.stdout, recording.finished.stderr, recording.finished.status) == (
         expected.stdout,
         expected.stderr,

@@ -312,6 +312,22 @@ def test_a_killed_supervisor_takes_the_broker_along_and_the_run_is_recovered(pro
     assert done.numbers == list(range(1, len(done.numbers) + 1))
 
 
+def test_a_killed_program_ends_the_run_with_its_connections_closed(record: Callable[..., Run]) -> None:
+    def hold(client: socket.socket) -> None:
+        client.sendall(b"hello")
+        client.recv(1)
+
+    text = "import os, socket; s = socket.create_connection(('held.test', 9)); s.recv(5); os.kill(os.getpid(), 9)"
+    with tcp_server(hold) as port:
+        done = record(["--map", f"held.test=127.0.0.1:{port}"], PYTHON, "-c", text)
+    assert done.finished.status == 137, done.finished
+    (close,) = done.of(NetworkType.CLOSE)
+    assert close.fields["by"] == "client" and close.fields["received"] == 5
+    assert done.metadata.state == "sealed" and not done.metadata.note
+    assert done.numbers == list(range(1, len(done.numbers) + 1))
+    done.replays()
+
+
 def test_an_interrupt_reaches_the_program_and_not_the_broker(product: Product) -> None:
     directory = product.work / "run"
     with http_server() as port:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -72,6 +73,16 @@ def test_many_threads(networked: Place, bundle: str) -> None:
     )
     found = networked.python(script, trust=bundle)
     assert found.lines == [f"30 1 {OURS.strip()}"] and len(found.of(NetworkType.TRUST)) == 30
+
+
+def test_below_another_root(networked: Place, bundle: str) -> None:
+    """The run's bundle is not there: the program gets what it asked for, and the trace says so."""
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user's program keeps no capability")
+    script = "os.chroot('lib'); print(open('/certifi/cacert.pem').read().strip())"
+    found = networked.python(script, trust=bundle, chroot=True)
+    assert found.lines == ["# certifi/cacert.pem"]
+    assert [(e.fields["shown"], "chroot" in e.fields["error"]) for e in found.of(NetworkType.TRUST)] == [("", True)]
 
 
 def test_the_bundle_is_complete_before_it_is_read(networked: Place, bundle: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,9 @@ class Recorded:
     finished: Finished
 
 
-def record(product: Product, name: str, *command: str) -> Recorded:
+def record(product: Product, name: str, *command: str, options: Sequence[str] = ()) -> Recorded:
     """Record ``command`` under ``name``, whatever its exit status is."""
-    return Recorded(name, product("exec", "-q", "--name", name, "--", *command))
+    return Recorded(name, product("exec", "-q", "--name", name, *options, "--", *command))
 
 
 def replay(product: Product, recorded: Recorded) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from agents.agents import AGENTS, Agent, command, environment_of, lacks, make_certificates, model_server
@@ -35,7 +36,11 @@ def test_agent(agent: Agent, product: Product, certificates: Path) -> None:
         native = run(argv, cwd=directory(product, "native"), env=product.env)
         assert native.status == 0, native
         product.work = directory(product, "recorded")
-        recorded = record(product, agent.name, *argv)
+        policy = directory(product, "policy") / "policy.json"
+        policy.write_text('{"tls": {"mode": "passthrough"}}')  # some agents are given the server's own CA, and trust no other
+        ports = [urlsplit(each if "//" in each else f"//{each}").port for each in (server.url, server.tls)]
+        named = [word for port in ports for word in ("--allow-net", f"localhost:{port}")]
+        recorded = record(product, agent.name, *argv, options=(*named, "--policy", str(policy)))
     assert recorded.finished.status == 0, recorded.finished
     assert recorded.finished.stdout != native.stdout  # so it cannot come from running the agent once more
     assert read_metadata(run_directory(product, agent.name)).grade == "exact"

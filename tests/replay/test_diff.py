@@ -84,7 +84,7 @@ def test_network(product: Product) -> None:
             threading.Thread(target=server.accept, daemon=True).start()
         ports = [server.getsockname()[1] for server in (one, two)]
         for run, port in zip(("one", "two"), ports, strict=True):
-            finished = product("exec", "-q", "--name", run, "-e", f"PORT={port}", "--", PYTHON, "-c", script)
+            finished = product("exec", "-q", "--net", "host", "--name", run, "-e", f"PORT={port}", "--", PYTHON, "-c", script)
             assert finished.status == 0
     found = [item for item in differing(product, "one", "two") if item["kind"] == "network"]
     assert [item["what"] for item in found] == [f"127.0.0.1:{port}" for port in ports]

@@ -255,8 +255,11 @@ class _Front:
             self._head(exchange, head, end=False)
             head = await answering.head()
         data = None
-        if head.length == 0 or head.status in (204, 304) or exchange.head.method == b"HEAD":
+        bodiless = head.status in (204, 304) or exchange.head.method == b"HEAD"
+        if bodiless or head.length == 0:
             data = await answering.read()  # the end is known already; for gRPC it must be on the head itself
+            while data and bodiless:
+                data = await answering.read()
             if not data and not answering.trailers():
                 self._head(exchange, head, end=True)
                 self._ended(exchange, [])
@@ -290,6 +293,9 @@ class _Front:
         """Say it in a response if none has begun, else reset the stream with the server's code."""
         exchange.error = failure.reason
         stream_id = exchange.head.stream
+        if isinstance(failure, Http2Failed) and failure.unprocessed and not exchange.begun:
+            self.wire.reset(stream_id, ErrorCodes.REFUSED_STREAM)  # the client may ask again, and knows it
+            return
         if exchange.begun:
             code = failure.code if isinstance(failure, Http2Failed) else ErrorCodes.INTERNAL_ERROR
             self.wire.reset(stream_id, code or ErrorCodes.INTERNAL_ERROR)

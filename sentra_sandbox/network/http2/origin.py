@@ -50,6 +50,7 @@ class Http2Origin:
         self._going: GoAway | None = None
         self._over: Http2Failed | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def usable(self) -> bool:
@@ -180,12 +181,19 @@ class Http2Origin:
         for turn in self._queue:
             if not turn.done():
                 turn.set_result(None)
+        self._leave()
 
     def released(self, stream_id: int) -> None:
         """A call is over: its stream is free."""
         if self._calls.pop(stream_id, None) is not None:
             self._wire.forget(stream_id)
             self._wake_one()
+            self._leave()
+
+    def _leave(self) -> None:
+        """A server that goes away waits for us once it has answered everything."""
+        if self._going is not None and not self._calls and self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self.close())
 
 
 def _deliver(call: _Call, event: Event) -> None:
