@@ -137,7 +137,8 @@ class TcpStream:
             data = self._receive(self._limit)
         except StreamReset as error:
             self._stop_reading()
-            waiter.set_exception(error)
+            if not waiter.done():  # losing the connection tells who waits
+                waiter.set_exception(error)
             return
         if data is None:
             return
