@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import os
-import socketserver
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
