@@ -180,7 +180,7 @@ node -e 'console.log(require("./here/node_modules/tiny"))'
 GIT = """
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
 git clone -q https://git.test/git/things.git things
-cd things; cat word; echo more >> word; git commit -qam more; git push -q origin HEAD:refs/heads/pushed; git fetch -q; git rev-parse -q --verify origin/pushed >/dev/null && echo pushed
+cd things; cat word; echo more >> word; git commit -qam more; git push -qf origin HEAD:refs/heads/pushed; git fetch -q; git rev-parse -q --verify origin/pushed >/dev/null && echo pushed
 """
 
 
