@@ -225,11 +225,13 @@ struct sentra_run_options {
     const char *const *unix_allow; /* paths of unix sockets, and of directories of them, that may be reached; NULL-terminated, or NULL */
     const char *trust_path;       /* the run's bundle of certificates as the program sees it, or NULL. Strings: kept until the run is freed */
     uint64_t trust_dev, trust_ino; /* the same file */
+    const char *java_path;        /* the same certificates as a store for Java, or NULL */
+    uint64_t java_dev, java_ino;
 };
 
 /* What the engine asks of the supervisor by request_fd. An answer is waited for, ten seconds at most; then nothing is asked any more. */
 enum sentra_request_kind {
-    SENTRA_REQUEST_TRUST = 1,     /* trust_path was opened for the first time: answered when it is complete */
+    SENTRA_REQUEST_TRUST = 1,     /* trust_path or java_path was opened for the first time: answered when both are complete */
     SENTRA_REQUEST_PORT = 2,      /* value = TCP port that a connect wants: answered when it is listened to */
     SENTRA_REQUEST_START = 3      /* the first internet socket was made; not answered */
 };

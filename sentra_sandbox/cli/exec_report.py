@@ -92,15 +92,15 @@ def _what_it_did(result: RunResult, net: str) -> list[str]:
     """
     try:
         with Trace(result.path) as trace:
-            summary = summarise(trace.events(), budget_s=BUDGET_S)
+            summary = summarise(trace.events(), budget_s=BUDGET_S, network_since=trace.network_events)
     except SentraError as error:
         return [f"the run could not be read back: {error}"]
-    cut = (
-        [f"(the first {summary.last_seq:,} events; 'sentra-sandbox show {result.run_id} --summary' looks at all)"]
-        if summary.cut
-        else []
-    )
-    return [*findings(summary, net=net), *cut]
+    lines = findings(summary, net=net)
+    if summary.cut:
+        whole = net not in NOT_OWN_NETWORK and not summary.network_cut
+        looked_at = "files and calls of the first" if whole else "the first"
+        lines.append(f"({looked_at} {summary.last_seq:,} events; 'sentra-sandbox show {result.run_id} --summary' looks at all)")
+    return lines
 
 
 def findings(summary: Summary, shown: int | None = NAMES_SHOWN, net: str = "host") -> list[str]:

@@ -163,6 +163,7 @@ class _Leg:
 
         async def open_stream() -> tuple[Stream, str]:
             if kept:
+                self.tls.memory.worked(self.name)
                 return kept.pop()
             try:
                 again = await self._connect()

@@ -66,23 +66,32 @@ def refused_remedy(name: str) -> str:
     """What helps when a client does not accept our certificate."""
     return (
         f'make that client trust the bundle that SSL_CERT_FILE names, or let the host pass through unread (tls: exclude: ["{name}"], or '
-        "refused: passthrough)"
+        "onRefused: passthrough)"
     )
 
 
 class TlsMemory:
     """What this run has learnt about hosts (bounded): those that ask for client certificates pass through from then on; those whose
-    client refused our certificate do so where policy says it.
+    client refused our certificate do so where policy says it. A client that only left says nothing about a host that works: clients open
+    connections that they find no use for.
     """
 
     def __init__(self, refused: Literal["fail", "passthrough"] = "fail") -> None:
         self._refused = refused
         self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._worked: OrderedDict[str, None] = OrderedDict()
+
+    def worked(self, name: str) -> None:
+        """A client of ``name`` asked for something, so it accepted our certificate."""
+        self._worked[name] = None
+        if len(self._worked) > MAX_REMEMBERED:
+            self._worked.popitem(last=False)
 
     def learn(self, name: str, failure: HandshakeFailed) -> None:
         """A handshake for ``name`` failed."""
         wanted = isinstance(failure, ClientCertificateWanted)
-        if wanted or (isinstance(failure, ClientRefused) and self._refused == "passthrough"):
+        refused = isinstance(failure, ClientRefused) and (failure.certain or name not in self._worked)
+        if wanted or (refused and self._refused == "passthrough"):
             self._reasons[name] = failure.reason
             if len(self._reasons) > MAX_REMEMBERED:
                 self._reasons.popitem(last=False)
@@ -128,6 +137,8 @@ def write_failed(journal: Journal, connection: int, hello: ClientHello, name: st
     fields = _fields("intercept", hello, name) | {"error": failure.reason, "side": failure.side}
     if failure.remedy:
         fields["remedy"] = failure.remedy
+    if isinstance(failure, ClientRefused):
+        fields["refused"] = "certain" if failure.certain else "likely"
     journal.write(NetworkType.TLS, fields, connection=connection)
 
 

@@ -110,11 +110,14 @@ class OwnNetwork:
         found = os.stat(self.trust.bundle)
         native.network = native.ask_ports = 1
         native.request_fd = self.network.request_fd
-        paths = [ffi.new("char[]", os.fsencode(path)) for path in (self.trust.shown, *self._choice.policy.unix_paths)]
-        allowed = ffi.new("char *[]", [*paths[1:], ffi.NULL])
+        names = (self.trust.shown, self.trust.shown_java, *self._choice.policy.unix_paths)
+        paths = [ffi.new("char[]", os.fsencode(path)) for path in names]
+        allowed = ffi.new("char *[]", [*paths[2:], ffi.NULL])
         self._kept = [*paths, allowed]
-        native.trust_path, native.unix_allow = paths[0], allowed
+        native.trust_path, native.java_path, native.unix_allow = paths[0], paths[1], allowed
         native.trust_dev, native.trust_ino = found.st_dev, found.st_ino
+        found = os.stat(self.trust.java)
+        native.java_dev, native.java_ino = found.st_dev, found.st_ino
 
     def close(self) -> None:
         """End the broker if it runs, remove what only the running sandbox needed."""

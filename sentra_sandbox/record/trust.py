@@ -25,10 +25,14 @@ _KEPT = ((2, 2), (4, 4), (8, 8), (1024, 1024), (2048, 2048), (4096, 1 << 21))
 
 @dataclass(frozen=True, slots=True)
 class TrustFiles:
-    """``bundle`` is the host's path of the file, ``shown`` where the program sees it; ``ops`` put it (and Java's store) in place."""
+    """``bundle`` is the host's path of the file, ``shown`` where the program sees it, ``java`` and ``shown_java`` the same of Java's store;
+    ``ops`` put both in place.
+    """
 
     bundle: str
     shown: str
+    java: str
+    shown_java: str
     ops: tuple[SetupOp, ...]
     variables: Mapping[str, str]
 
@@ -42,16 +46,16 @@ def make_trust(run_directory: str, env: Mapping[str, str]) -> TrustFiles:
     _copy(systems[0] if systems else "", bundle)
     places = [(bundle, path) for path in systems]
     stores = trust_paths.java_stores(env)
-    if stores:
-        store = trust_paths.java_store_of(bundle)
-        _copy(stores[0], store)
-        places += [(store, path) for path in stores]
+    store = trust_paths.java_store_of(bundle)  # there in any case: a JDK may be anywhere, and come later
+    _copy(stores[0] if stores else "", store)
+    places += [(store, path) for path in stores]
     flags = _mount_flags(directory)
     ops: list[SetupOp] = []
     for source, target in places:
         ops += [bind(source, target), mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)]
     shown = systems[0] if systems else bundle
-    return TrustFiles(bundle, shown, tuple(ops), trust_paths.environment(shown, env))
+    environment = trust_paths.environment(shown, env)
+    return TrustFiles(bundle, shown, store, stores[0] if stores else store, tuple(ops), environment)
 
 
 def remove_trust(run_directory: str) -> None:

@@ -130,10 +130,13 @@ class BlockFile:
         except frames.FrameError as error:
             raise self.damaged(str(error), block.offset) from error
 
-    def events(self, block: Block, resolve: codec.Resolve) -> list[Event]:
-        """The events of a block. Raises ``TraceError``."""
+    def events(self, block: Block, resolve: codec.Resolve, least_type: int = 0) -> list[Event]:
+        """The events of a block; none if it has none of this type or a higher one. Raises ``TraceError``."""
         try:
-            events = codec.unpack(self.content(block), resolve)
+            content = self.content(block)
+            if least_type and max(codec.packed_types(content)) < least_type:
+                return []
+            events = codec.unpack(content, resolve)
         except codec.CodecError as error:
             raise self.damaged(f"a block whose content breaks the layout ({error})", block.offset) from error
         header = block.header

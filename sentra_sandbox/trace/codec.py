@@ -220,6 +220,11 @@ def packed_hashes(packed: bytes) -> list[bytes]:
     return _Head(_Cursor(packed)).hashes
 
 
+def packed_types(packed: bytes) -> set[int]:
+    """Types of the events in a block's contents, of which nothing more is read. Raises ``CodecError``."""
+    return {shape.type for shape in _Head(_Cursor(packed)).shapes}
+
+
 def unpack(packed: bytes, resolve: Resolve) -> list[Event]:
     """All events of one block's contents, in order of seq.
 

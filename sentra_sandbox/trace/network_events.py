@@ -54,7 +54,8 @@ class NetworkType(IntEnum):
     TLS = 74
     """Broker. fields: ``mode`` (``intercept``, ``passthrough``), ``sni``, ``offered`` and ``alpn`` (protocols), ``version``, ``cipher``,
     ``certificate`` (upstream: subject,
-    issuer, not_after, sha256), ``error`` and ``side`` (``client``, ``server``) when a handshake failed, ``remedy``."""
+    issuer, not_after, sha256), ``error`` and ``side`` (``client``, ``server``) when a handshake failed, ``remedy``, ``refused``
+    (``certain``, or ``likely`` where it only left) when the client did not accept our certificate."""
     DATA = 75
     """Broker: bytes of a connection that are not an HTTP exchange; direction; NO_BYTES for plain and passed-through connections."""
     CLOSE = 76

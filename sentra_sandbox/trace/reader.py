@@ -28,6 +28,7 @@ from sentra_sandbox.trace.run import RunMetadata, read_metadata
 _INDEX_MAX = 1 << 30
 _FOLLOW_S = 0.2
 _CACHE_BYTES = 16 << 20
+_NETWORK = 64  # trace.network_events.FIRST, which takes long to load
 
 
 def blob_root(run_dir: Path) -> Path:
@@ -98,6 +99,14 @@ class Trace:
             if events is not None:
                 yield from (event for event in events if event.seq >= since_seq)
                 return
+
+    def network_events(self, since_seq: int = 0) -> Iterator[Event]:
+        """Those of ``trace.network_events`` among ``events``, of a finished run; what has none is skipped, which is much faster."""
+        tail = _Tail(self.path, self._blocks, self._start_offset(since_seq))
+        for block in self._blocks.blocks(tail.end, tail.last):
+            if block.header.last_seq >= since_seq:
+                events = self._blocks.events(block, self._resolve, _NETWORK)
+                yield from (event for event in events if event.seq >= since_seq and event.type >= _NETWORK)
 
     def _check_end(self, tail: _Tail) -> None:
         """A finished trace ends where ``run.json`` says."""

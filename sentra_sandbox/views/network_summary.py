@@ -49,6 +49,7 @@ class NetworkUse:
         self.refused: dict[str, Refusal] = {}
         self.certificates: dict[str, Refusal] = {}
         self.problems: dict[str, int] = {}
+        self._left: list[NetworkEvent] = []  # clients that only left: refusals unless their host worked for others
         self._of_connection: dict[int, NamedHost] = {}
         self._counts: dict[int, list[int]] = {}  # connection → bytes sent, received
 
@@ -70,7 +71,14 @@ class NetworkUse:
                 self._parsed(kind, found)
 
     def finish(self) -> None:
-        """Connections that were not closed count what passed."""
+        """Connections that were not closed count what passed. Clients open connections that they find no use for, so one that only left
+        refused nothing where others asked.
+        """
+        for event in self._left:
+            known = self._of_connection.get(event.connection)
+            if known is None or not known.requests:
+                self._certificate_refused(event)
+        self._left.clear()
         for connection, (sent, received) in self._counts.items():
             host = self._of_connection.get(connection)
             if host is not None:
@@ -88,19 +96,32 @@ class NetworkUse:
             if host is not None and _text(event, "error"):
                 host.failed += 1
         elif kind == _TLS:
-            if _text(event, "error") and _text(event, "side") == "client":
-                known = self._of_connection.get(event.connection)
-                name = _text(event, "sni") or (known.name if known else "?")
-                self._refuse(self.certificates, name, _text(event, "error"), _text(event, "remedy"))
+            self._tls(event)
         elif kind == _DNS:
             if event.fields.get("allowed") is False:
                 self._refuse(self.refused, _text(event, "name"), _text(event, "reason"), _text(event, "remedy"))
         elif kind == _UNIX_REFUSED:
             self._refuse(self.refused, _text(event, "path"), _text(event, "reason"), _text(event, "remedy"))
         elif kind == _PROBLEM:
-            what = _text(event, "what") or "?"
-            if what in self.problems or len(self.problems) < _KEPT_MAX:
-                self.problems[what] = self.problems.get(what, 0) + 1
+            self._problem(_text(event, "what") or "?")
+
+    def _tls(self, event: NetworkEvent) -> None:
+        refused = _text(event, "refused")
+        if refused == "likely" and len(self._left) < _KEPT_MAX:
+            self._left.append(event)
+        elif refused:
+            self._certificate_refused(event)
+        elif _text(event, "side") == "client" and _text(event, "remedy"):
+            self._problem(f"{_text(event, 'error')} ({_text(event, 'remedy')})")
+
+    def _certificate_refused(self, event: NetworkEvent) -> None:
+        known = self._of_connection.get(event.connection)
+        name = _text(event, "sni") or (known.name if known else "?")
+        self._refuse(self.certificates, name, _text(event, "error"), _text(event, "remedy"))
+
+    def _problem(self, what: str) -> None:
+        if what in self.problems or len(self.problems) < _KEPT_MAX:
+            self.problems[what] = self.problems.get(what, 0) + 1
 
     def _open(self, event: NetworkEvent) -> None:
         server = event.fields.get("server")

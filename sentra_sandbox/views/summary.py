@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sentra_sandbox.trace.events import Event, EventFlag, EventType, SegmentKind
 from sentra_sandbox.views.hosts import HostTable, HostUse
@@ -25,7 +25,8 @@ _LOOK_AT_CLOCK_EVERY = 256  # events
 class Summary:
     """What was found so far.
 
-    ``events`` looked at, the last of them ``last_seq``; ``cut``: there are more and the time was up. ``files`` were
+    ``events`` looked at, the last of them ``last_seq``; ``cut``: there are more and the time was up (``network_cut``: also for those of
+    the network). ``files`` were
     opened for writing, created, renamed or removed (devices and the kernel's own file systems are not among them), in
     the order of the first time. ``refused`` counts by (number of the call, entered as 32-bit). ``signals`` counts by
     number. ``notes`` are (seq, kind of note, text). ``network`` is what the broker saw of a run with its own network;
@@ -35,7 +36,7 @@ class Summary:
     def __init__(self) -> None:
         self.events = 0
         self.last_seq = 0
-        self.cut = False
+        self.cut = self.network_cut = False
         self.processes = 0
         self.files: dict[str, None] = {}
         self.hosts: tuple[HostUse, ...] = ()
@@ -46,8 +47,12 @@ class Summary:
         self.refused_ports: tuple[int, ...] = ()
 
 
-def summarise(events: Iterable[Event], *, budget_s: float | None = None) -> Summary:
-    """Look at all ``events``, or at as many as there is time for."""
+def summarise(
+    events: Iterable[Event], *, budget_s: float | None = None, network_since: Callable[[int], Iterable[Event]] | None = None
+) -> Summary:
+    """Look at all ``events``, or at as many as there is time for; of the rest at those of the network, which ``network_since`` a seq
+    finds (as long again): programs load for long before they talk to anybody.
+    """
     summary = Summary()
     deadline = None if budget_s is None else time.monotonic() + budget_s
     places = Places()
@@ -69,10 +74,22 @@ def summarise(events: Iterable[Event], *, budget_s: float | None = None) -> Summ
             continue
         places.feed(event)
     summary.processes = places.processes
+    if summary.cut:
+        summary.network_cut = network_since is None or not _rest_of_network(summary, network_since(summary.last_seq + 1), budget_s or 0.0)
     summary.network.finish()
     summary.refused_ports = tuple(hosts.refused_ports)
     summary.hosts = tuple(sorted(hosts.hosts.values(), key=lambda use: (-use.uses, use.address)))
     return summary
+
+
+def _rest_of_network(summary: Summary, events: Iterable[Event], budget_s: float) -> bool:
+    """Whether there was time for all."""
+    deadline = time.monotonic() + budget_s
+    for number, event in enumerate(events, 1):
+        summary.network.feed(event)
+        if number % _LOOK_AT_CLOCK_EVERY == 0 and time.monotonic() > deadline:
+            return False
+    return True
 
 
 def _call(event: Event, summary: Summary, places: Places, hosts: HostTable) -> None:

@@ -233,6 +233,26 @@ def test_a_read_that_is_given_up_loses_nothing() -> None:
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
+def test_a_reset_while_a_read_waits() -> None:
+    """The reader is told, once."""
+
+    async def main() -> None:
+        broken: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+        client, inner = pair()
+        stream = TcpStream(inner)
+        reading = asyncio.ensure_future(stream.read())
+        await asyncio.sleep(0.01)
+        reset(client)
+        with pytest.raises(StreamReset):
+            await reading
+        await asyncio.sleep(0.01)
+        assert stream.ended == "reset" and not broken
+        stream.abort()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 def test_close_sends_what_is_queued_and_does_not_cut_it_off() -> None:
     """Closing a socket with unread bytes is a reset, which could overtake the last answer: so what still comes is taken."""
 

@@ -2,9 +2,9 @@
 
     python networked.py RUN-DIRECTORY OPTIONS-JSON REPORT-FILE COMMAND...
 
-Options: ``network``, ``ask_ports``, ``unix_allow`` [path...], ``trust`` (path of the bundle), ``answer`` (seconds until a request is
-answered; null: never; -1: the other end is closed), ``append`` (text that is appended to the bundle before the answer to a TRUST request),
-``chroot`` (the program may call it).
+Options: ``network``, ``ask_ports``, ``unix_allow`` [path...], ``trust`` (path of the bundle), ``java`` (path of Java's store), ``answer``
+(seconds until a request is answered; null: never; -1: the other end is closed), ``append`` (text that is appended to the bundle before
+the answer to a TRUST request), ``chroot`` (the program may call it).
 The report is the list of requests as JSON.
 """
 
@@ -79,6 +79,10 @@ class Library:
             native.trust_path = self._text(options["trust"])
             about = os.stat(options["trust"])
             native.trust_dev, native.trust_ino = about.st_dev, about.st_ino
+        if "java" in options:
+            native.java_path = self._text(options["java"])
+            about = os.stat(options["java"])
+            native.java_dev, native.java_ino = about.st_dev, about.st_ino
         return lib.sentra_run_new(native, error)
 
 

@@ -109,3 +109,19 @@ def test_a_supervisor_that_does_not_answer(networked: Place, bundle: str) -> Non
     script = "open('ca-certificates.crt'); c = socket.socket(); print(c.connect_ex(('10.1.1.1', 9)) != 0)"
     found = networked.python(script, trust=bundle, answer=None, ask_ports=1)
     assert found.lines == ["True"] and 10 < found.finished.seconds < 15 and found.requests == [[TRUST, 0]]
+
+
+def test_javas_store(networked: Place, bundle: str) -> None:
+    """cacerts of whatever JDK shows Java's store, and what is opened first waits for both files; without a store it shows what it is."""
+    store = networked.directory / "store.p12"
+    store.write_text("a store\n")
+    for home in ("jdk", "old/jre"):
+        cacerts = networked.directory / home / "lib" / "security" / "cacerts"
+        cacerts.parent.mkdir(parents=True)
+        cacerts.write_text("its own\n")
+    script = "for name in ('jdk/lib/security/cacerts', 'old/jre/lib/security/cacerts', 'lib/certifi/cacert.pem', 'store.p12'): print(open(name).read().strip())"
+    found = networked.python(script, trust=bundle, java=str(store))
+    assert found.lines == ["a store", "a store", OURS.strip(), "a store"] and found.requests == [[TRUST, 0]]
+    assert [e.fields["shown"] for e in found.of(NetworkType.TRUST)] == [str(store), str(store), bundle]
+    found = networked.python(script, trust=bundle)
+    assert found.lines == ["its own", "its own", OURS.strip(), "a store"]

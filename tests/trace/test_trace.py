@@ -42,6 +42,17 @@ def test_a_sealed_run_holds_every_event_and_verifies(start: Start) -> None:
                 trace.event(seq)
 
 
+def test_events_of_the_network_are_found_without_the_others(start: Start) -> None:
+    recording = start()
+    events = made_up_events(12_000)
+    recording.record([event for event in events[:9_000] if event.type < 64] + events[9_000:])
+    recording.finish()
+    with Trace(recording.directory) as trace:
+        for since in (0, 8_500, len(recording.expected)):
+            wanted = [event for event in recording.expected if event.type >= 64 and event.seq >= since]
+            assert list(trace.network_events(since)) == wanted
+
+
 def test_everything_is_private(start: Start, home: Path) -> None:
     recording = start()
     recording.record(made_up_events(200))

@@ -22,12 +22,26 @@ def test_the_numbers_are_those_of_the_events() -> None:
         assert getattr(network_summary, f"_{name}") == NetworkType[name], name
 
 
+def test_who_only_left_refused_nothing_where_others_asked() -> None:
+    b = a_day()
+    for name, asks in (("works.example.com", True), ("pins.example.com", False)):
+        left = b.open(server=("198.18.0.9", 443), name=name)
+        b.tls(left, error="it left", side="client", refused="likely", sni=name, remedy="exclude it")
+        if asks:
+            b.exchange(b.open(server=("198.18.0.9", 443), name=name), chunks=b"12345")
+    old = b.open(server=("198.18.0.10", 443), name="old.example.com")
+    b.tls(old, error="no shared cipher", side="client", sni="old.example.com", remedy="let it pass through")
+    lines = findings(summarise(b.events), net="open")
+    assert "our certificate refused by clients of: pins.example.com (exclude it)" in lines
+    assert "network problems: bad DNS message, no shared cipher (let it pass through)" in lines
+
+
 def test_hosts_by_name_and_what_was_refused() -> None:
     b = a_day()
     second = b.open()
     b.exchange(second, chunks=b"12345")
     pinned = b.open(server=("198.18.0.7", 443), name="pinned.example.com")
-    b.tls(pinned, error="unknown ca", side="client", sni="pinned.example.com", remedy="tls.exclude: [pinned.example.com]")
+    b.tls(pinned, error="unknown ca", side="client", refused="certain", sni="pinned.example.com", remedy="tls.exclude: [pinned.example.com]")
     b.close(pinned, sent=10)
     gone = b.open(server=("198.18.0.8", 443), name="gone.example.com")
     b.upstream(gone, error="timed out")

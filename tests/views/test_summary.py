@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from events_by_hand import AT_FDCWD, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, Script, ipv4
+from network_by_hand import Broker
 
 from sentra_sandbox.syscalls.table import call_named
 from sentra_sandbox.trace.events import Event, EventFlag, EventType, Note, Segment, SegmentKind
@@ -112,7 +113,24 @@ def test_the_budget_cuts_a_long_run() -> None:
     events = [s.call(2, "getpid", result=2) for _ in range(20_000)]
     summary: Summary = summarise(events, budget_s=0.0)
     assert summary.cut and summary.last_seq == summary.events < 20_000
+    assert summary.network_cut
     assert not summarise(events, budget_s=60.0).cut
+
+
+def test_the_network_of_a_long_run_is_looked_at_to_its_end() -> None:
+    s = Script()
+    events = [s.call(2, "getpid", result=2) for _ in range(1_000)]
+    b = Broker()
+    b.exchange(b.open(name="late.example.com"))
+    asked: list[int] = []
+
+    def network_since(seq: int) -> list[Event]:
+        asked.append(seq)
+        return b.events
+
+    summary = summarise(events, budget_s=0.0, network_since=network_since)
+    assert summary.cut and not summary.network_cut and asked == [summary.last_seq + 1]
+    assert [host.requests for host in summary.network.hosts.values()] == [1]
 
 
 @pytest.mark.parametrize("kind", [*EventType, 13, 99])
