@@ -89,7 +89,12 @@ class _Session:
         self._meanwhile = meanwhile
         self._home = runs.home_directory()
         self._metadata = _metadata(options, plan)
-        self._run_directory = runs.RunDirectory.create(_place(options, self._home, self._metadata.id), self._metadata)
+        try:
+            self._run_directory = runs.RunDirectory.create(_place(options, self._home, self._metadata.id), self._metadata)
+        except HostError as error:
+            from sentra_sandbox.sandbox.launch import nested_error
+
+            raise nested_error() or error from None
         self._directory = self._run_directory.path
         self._arena = Arena.create(f"{self._directory}/{runs.ARENA}", rings=2 if choice.mode == "open" else 1)
         self._own_network: OwnNetwork | None = None
@@ -97,7 +102,8 @@ class _Session:
             from sentra_sandbox.record.own_network import OwnNetwork
 
             self._own_network = OwnNetwork(choice, plan, os.fspath(self._directory), self._arena)
-            self._plan = plan = self._own_network.plan
+            plan = self._own_network.plan
+        self._plan = plan = self._hidden(plan)
         self._native_plan = plan_to_native(ffi, plan)
         self._native_run: Any = ffi.NULL
         self._changed_file = ""
@@ -106,6 +112,14 @@ class _Session:
         self._error = new_error()
         self._engine_result = 0
         self._affinity = os.sched_getaffinity(0)
+
+    def _hidden(self, plan: SandboxPlan) -> SandboxPlan:
+        from sentra_sandbox.dataclass import replace
+        from sentra_sandbox.record.hidden import hiding_ops
+
+        kept = "trust" if self._own_network is not None else ""
+        in_use = (plan.cwd or "/", plan.path)
+        return replace(plan, ops=(*plan.ops, *hiding_ops(self._home, os.fspath(self._directory), kept, in_use)))
 
     def run(self) -> RunResult:
         """Start the engine, supervise it, seal. See ``record``."""

@@ -49,7 +49,7 @@ def make_trust(run_directory: str, env: Mapping[str, str]) -> TrustFiles:
     store = trust_paths.java_store_of(bundle)  # there in any case: a JDK may be anywhere, and come later
     _copy(stores[0] if stores else "", store)
     places += [(store, path) for path in stores]
-    flags = _mount_flags(directory)
+    flags = mount_flags(directory)
     ops: list[SetupOp] = []
     for source, target in places:
         ops += [bind(source, target), mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)]
@@ -81,6 +81,7 @@ def _copy(source: str, target: str) -> None:
         os.close(fd)
 
 
-def _mount_flags(directory: str) -> int:
+def mount_flags(directory: str) -> int:
+    """What a remount of something below ``directory`` must keep."""
     found = os.statvfs(directory).f_flag
     return sum(ours for theirs, ours in _KEPT if found & theirs)

@@ -54,11 +54,8 @@ def explain(step: str, detail: str, number: int) -> SentraError:
     """The exception for a failed step of a launch: whose fault it is, and what to do."""
     if step == "execute":
         return _explain_execute(detail, number)
-    if number in (errno.EPERM, errno.EACCES) and inside_our_sandbox():
-        return HostError(
-            "This is already inside a sentra-sandbox: a program can be traced by one recorder only.",
-            "The outer recording has everything that runs in it; start the inner command without sentra-sandbox, or outside.",
-        )
+    if number in (errno.EPERM, errno.EACCES) and (nested := nested_error()):
+        return nested
     reason = f": {os.strerror(number)}" if number else ""
     message = f"Could not {step}{f' ({detail})' if detail else ''}{reason}."
     if step in ("create namespaces", "write uid_map", "write gid_map", "write setgroups"):
@@ -68,6 +65,16 @@ def explain(step: str, detail: str, number: int) -> SentraError:
     if number in (errno.EPERM, errno.EACCES) and step.startswith(("mount", "remount", "bind", "set mount")):
         return SetupError(message, _USER_NAMESPACES_REFUSED, step=step, errno=number)
     return SetupError(message, _REMEDIES.get(step, ""), step=step, errno=number)
+
+
+def nested_error() -> HostError | None:
+    """The error for a recording inside of a recording; None if this process is in no sandbox of ours."""
+    if not inside_our_sandbox():
+        return None
+    return HostError(
+        "This is already inside a sentra-sandbox: a program can be traced by one recorder only.",
+        "The outer recording has everything that runs in it; start the inner command without sentra-sandbox, or outside.",
+    )
 
 
 def inside_our_sandbox() -> bool:
