@@ -23,6 +23,8 @@ from sentra_sandbox.views.network_json import llm_object, shown
 from sentra_sandbox.views.secrets import MASK, mask_url
 
 Object = dict[str, Any]
+
+BODY_MAX = 8 << 20  # of a decoded body, marked where it is cut off: browsers load the file whole, and JSON may take six times as much
 _MS = 1_000_000
 _OPCODES = {"text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
 
@@ -157,7 +159,7 @@ def _request(exchange: Exchange, secrets: bool) -> Object:
 
 
 def _post_data(request: Request) -> Object:
-    decoded = request.decoded()
+    decoded = request.decoded(BODY_MAX)
     data = decoded.data
     text = body_text(request, data)
     found: Object = {"mimeType": request.header("content-type"), "text": text if text is not None else base64.b64encode(data).decode()}
@@ -187,7 +189,7 @@ def _response(exchange: Exchange, secrets: bool) -> Object:
 
 
 def _content(response: Response) -> Object:
-    decoded = response.decoded()
+    decoded = response.decoded(BODY_MAX)
     data = decoded.data
     found: Object = {"size": len(data), "mimeType": response.header("content-type") or "x-unknown"}
     if len(data) != response.size:
