@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "agents"))
 
-from agents import NODE_MODULES, PLACE, PYTHON
+from agents.agents import NODE_MODULES, PLACE, PYTHON
 
 GO = PLACE / "go" / "net"
 JAVA = PLACE / "java" / "Net.class"
