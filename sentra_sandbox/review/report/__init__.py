@@ -1,0 +1,1 @@
+"""A review for its readers: ``terminal``, ``html``, ``json_report``, ``sarif``, ``markdown``, ``ocsf``. Pure functions of a ``Review``."""
