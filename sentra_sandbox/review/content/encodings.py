@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sentra_sandbox.review.matcher import CODINGS, Decoding, Hit, Matcher, decoded, magics
@@ -132,10 +133,9 @@ class _Look:
         """Look at what a decoder gives, window by window. Returns how many bytes it took if it came to its end. ``whole``: only what
         comes to its end at all is looked at.
         """
-        waiting = data[start:] if len(data) - start <= WINDOW else memoryview(data)[start:]
-        total = len(waiting)
+        waiting = memoryview(data)[start:]
         window = bytearray()
-        fed = 0
+        fed = given = 0
 
         def origin(_at: int, _size: int) -> tuple[int, int]:
             return locate(start, max(fed, 1))
@@ -147,15 +147,16 @@ class _Look:
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, _Damaged):
                 break
             fed += len(piece) - left
+            given += len(out)
             window += out
             if len(window) >= WINDOW:
                 self._child(bytes(window), path, origin)
                 del window[:-_OVERLAP]
-            elif not out and (fed >= total or left == len(piece)):
+            elif not out and (fed >= len(waiting) or left == len(piece)):
                 break
-        if whole and not (decoder.eof and len(window) > 8 and fed - 8 <= len(window)):
+        if whole and not (decoder.eof and 8 < given >= fed - 8):
             return 0
-        if len(window) >= 16 or decoder.eof:
+        if len(window) >= 8:
             self._child(bytes(window), path, origin, (0,))
         return fed if decoder.eof else 0
 
@@ -163,12 +164,8 @@ class _Look:
         for pattern, name in ((_HEX_APART, "hex"), (_NUMBERS, "numbers")):
             for match in pattern.finditer(data):
                 text = match.group()
-                if name == "hex":
-                    out = bytes.fromhex(re.sub(rb"\\x|0x|[^0-9A-Fa-f]", b"", text)[: len(text) // 2 * 2].decode()[: _even(text)])
-                else:
-                    out = bytes(number for number in map(int, re.findall(rb"\d+", text)) if number < 256)
-                start, size = match.span()[0], len(text)
-                self._child(out, (*path, name), lambda at, n, start=start, size=size: locate(start, size))  # type: ignore[misc]
+                out = _hex_apart(text) if name == "hex" else bytes(n for n in map(int, re.findall(rb"\d+", text)) if n < 256)
+                self._child(out, (*path, name), partial(_all_of, locate, match.start(), len(text)))
 
     def _utf16(self, data: bytes, path: tuple[str, ...], locate: Locate) -> None:
         zeros = data.count(0)
@@ -177,8 +174,13 @@ class _Look:
             self._child(data[0 if odd else 1 :: 2], (*path, "utf-16"), lambda at, size: locate(at * 2, size * 2))
 
 
-def _even(text: bytes) -> int:
-    return len(re.sub(rb"\\x|0x|[^0-9A-Fa-f]", b"", text)) // 2 * 2
+def _hex_apart(text: bytes) -> bytes:
+    digits = re.sub(rb"\\x|0x|[^0-9A-Fa-f]", b"", text).decode()
+    return bytes.fromhex(digits[: len(digits) // 2 * 2])
+
+
+def _all_of(locate: Locate, start: int, size: int, _at: int, _size: int) -> tuple[int, int]:
+    return locate(start, size)
 
 
 def _through(found: Decoding, locate: Locate) -> Locate:
@@ -249,8 +251,9 @@ def _step(decoder: Any, piece: Any, room: int) -> tuple[bytes, int]:
     if isinstance(decoder, (_Brotli, _Zstd)):
         return decoder.step(piece)
     if isinstance(decoder, (bz2.BZ2Decompressor, lzma.LZMADecompressor)):
-        out = decoder.decompress(b"" if not decoder.needs_input else piece, max(room, 1))
-        return out, len(decoder.unused_data) if decoder.eof else 0
+        hungry = decoder.needs_input
+        out = decoder.decompress(piece if hungry else b"", max(room, 1))
+        return out, len(decoder.unused_data) if decoder.eof else 0 if hungry else len(piece)
     out = decoder.decompress(piece, max(room, 1))
     return out, len(decoder.unused_data) if decoder.eof else len(decoder.unconsumed_tail)
 
