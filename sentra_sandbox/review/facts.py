@@ -34,7 +34,7 @@ class Execution:
     sha256: str = ""
     fileless: bool = False
     interpreter: str = ""  # of a script; ``sha256`` is then the interpreter's
-    stdio: tuple[str, str, str] = ("", "", "")  # what descriptors 0 to 2 refer to when it begins: /dev/null, pipe:[2], socket:tcp 192.0.2.1:4444
+    stdio: tuple[str, str, str] = ("", "", "")  # descriptors 0 to 2 when it begins: /dev/null, pipe:[2], socket:tcp 192.0.2.1:4444
 
 
 @dataclass(slots=True)
@@ -71,10 +71,10 @@ class ProcessFact:
 @dataclass(slots=True)
 class FileAccess:
     """One use of a file by a process, from open to close or by name. ``kind``: ``read``, ``write``, ``create``, ``delete``, ``rename``,
-    ``link``, ``chmod``,
-    ``chown``, ``mkdir``, ``map``, ``stat``, ``list`` (a directory), ``exec``, ``truncate``; ``failed`` is an errno name. ``path`` is absolute, links of the
-    descriptor resolved as far as the trace knows;
-    ``target`` for renames and links. ``origin`` is another name of the same file: before a rename, the first of a hard link's. ``seqs`` are the calls that moved bytes (reads, writes), in order.
+    ``link``, ``chmod``, ``chown``, ``mkdir``, ``map``, ``stat``, ``list`` (a directory), ``exec`` (failed), ``truncate``; ``failed`` is an
+    errno name. ``path`` is absolute, links and ``/proc/self/fd`` resolved as far as the trace knows; ``target`` for renames and links.
+    ``origin`` is another name of the same file: before a rename, the first of a hard link's. ``seq`` is of the open; ``seqs`` are the calls
+    that moved bytes (reads, writes), in order.
     """
 
     process: int
@@ -163,8 +163,8 @@ class Facts:
     workspace: str  # the directory the program was started in
     home: str
     trace: Trace
-    store: EventStore
-    numbers: Processes
+    store: EventStore | None = None  # fetches events again
+    numbers: Processes | None = None  # which task was of which process when
 
     def lineage(self, process: int) -> Iterator[ProcessFact]:
         """The process, its parent, and so on to the first."""
@@ -177,17 +177,19 @@ class Facts:
 
     def process_of(self, task: int, seq: int) -> int:
         """Number of the process that thread id ``task`` belonged to at event ``seq``, 0 if unknown."""
-        return self.numbers.at(task, seq)
+        return self.numbers.at(task, seq) if self.numbers else 0
 
     def event(self, seq: int) -> Event:
         """The event itself, with its bytes. ``KeyError`` if the trace has none."""
+        if self.store is None:
+            raise KeyError(seq)
         return self.store.event(seq)
 
     def bytes_of(self, seq: int) -> bytes:
         """What a read, write, send or receive call moved: all of its buffers in order, spilled ones whole (64 MiB at most); of a
         mapping the part of the file, of the network's events their bytes. Empty where the trace has none.
         """
-        return self.store.bytes_of(seq)
+        return self.store.bytes_of(seq) if self.store else b""
 
     def content_hash(self, access: FileAccess) -> str:
         """SHA-256 of all bytes that an access moved, in the order of its calls; ``""`` if it moved none."""

@@ -169,6 +169,9 @@ class OnePass:
         self._channels.read(("file", image.path), number, event.seq, 0, "file", image.path)
 
     def _stream(self, task: int, fd: int) -> str:
+        file = self._descriptors.open_file(task, fd)
+        if file is not None and file.name.startswith("socket:"):
+            return f"socket:{file.peer or file.local or ''}" if sockets.is_inet(file) else file.describe().removeprefix("socket:")
         return self._descriptors.describe(task, fd) or ""
 
     def _endpoint(self, event: Event) -> None:
