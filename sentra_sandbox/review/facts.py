@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Execution:
-    """A program image that a process began to run. ``sha256`` of the executable if the trace keeps it; ``fileless``: memfd or deleted."""
+    """A program image that a process began to run. ``sha256`` of the executable if the trace keeps it; ``fileless``: memfd or deleted.
+    ``stdio``: what descriptors 0, 1 and 2 were then (``socket:HOST:PORT``, ``pipe:NAME``, ``/dev/pts/3``, a path, ``""`` if unknown).
+    """
 
     seq: int
     time_ns: int
@@ -34,7 +36,7 @@ class Execution:
     sha256: str = ""
     fileless: bool = False
     interpreter: str = ""  # of a script; ``sha256`` is then the interpreter's
-    stdio: tuple[str, str, str] = ("", "", "")  # descriptors 0 to 2 when it begins: /dev/null, pipe:[2], socket:tcp 192.0.2.1:4444
+    stdio: tuple[str, str, str] = ("", "", "")
 
 
 @dataclass(slots=True)
