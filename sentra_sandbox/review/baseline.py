@@ -148,3 +148,8 @@ def path_class(facts: Facts, path: str) -> str:
 
 def _host(name: str) -> str:
     return name.rstrip(".").lower()
+
+
+def united(one: Baseline, other: Baseline) -> Baseline:
+    """What either has."""
+    return Baseline(*({**getattr(other, name), **getattr(one, name)} for name in _CLASSES))

@@ -165,6 +165,7 @@ class Facts:
     workspace: str  # the directory the program was started in
     home: str
     trace: Trace
+    connection_calls: dict[int, list[int]] = field(default_factory=dict)  # connection → the program's calls that sent, in order
     store: EventStore | None = None  # fetches events again
     numbers: Processes | None = None  # which task was of which process when
 

@@ -314,6 +314,7 @@ class OnePass:
             workspace=meta.cwd,
             home=image.env.get("HOME", "") if image else "",
             trace=self._trace,
+            connection_calls={number: sorted(seqs) for number, seqs in self._sockets.sent_by.items()},
             store=self.store,
             numbers=self._processes,
         )

@@ -45,6 +45,7 @@ class Sockets:
     def __init__(self, channels: Channels) -> None:
         self.conversations: list[Conversation] = []
         self.listening: dict[int, int] = {}  # port → process
+        self.sent_by: dict[int, list[int]] = {}  # connection → calls that sent
         self._channels = channels
 
     def endpoint(self, event: Event, file: OpenFile | None) -> None:
@@ -102,14 +103,15 @@ class Sockets:
         connections = {(c.protocol, c.client, c.server): c for c in network.connections.values()}
         servers = {c.server[0]: c.name for c in network.connections.values() if c.name}
         found: list[Transfer] = []
-        told: set[int] = set()
         for conversation in self.conversations:
             connection = connections.get(conversation.ends) if conversation.ends else None  # type: ignore[arg-type]
             for transfer in conversation.transfers.values():
                 transfer.host = servers.get(transfer.address) or names.get(transfer.address, "")
                 if connection is not None:
                     transfer.connection, transfer.host = connection.number, connection.host
-                    if connection.number in told or connection.exchanges or _holds_bytes(connection):
+                    if transfer.outgoing:
+                        self.sent_by.setdefault(connection.number, []).extend(transfer.seqs)
+                    if connection.exchanges or _holds_bytes(connection):
                         continue
                 if self._left(transfer, own_network):
                     found.append(transfer)
