@@ -141,7 +141,8 @@ class EventStore:
                 continue
             if part.type != EventType.DATA or part.task != event.task or len(part.args) < 3:
                 continue
-            if part.args[0] == segment.addr and part.args[2] == segment.kind and part.nr == segment.arg:
+            same = part.args[0] == segment.addr or segment.kind == SegmentKind.INFO  # what has no address comes with its offset
+            if same and part.args[2] == segment.kind and part.nr == segment.arg:
                 data = b"".join(s.data for s in part.segments)
                 parts.append((part.args[1], data))
                 size += len(data)
