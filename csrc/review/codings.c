@@ -119,14 +119,15 @@ static int hex_byte(const struct sink *sink, uint64_t at)
     return hex_value[sink->data[at]] << 4 | hex_value[sink->data[at + 1]];
 }
 
-/* \uXXXX as UTF-8; surrogates are left as they are. Returns the bytes put to text, 0 if it is none. */
+/* \uXXXX as UTF-8, or as one byte where it can be one: so binary data is written in JSON. Surrogates are left as they are. Returns the
+ * bytes put to text, 0 if it is none. */
 static uint32_t universal(const struct sink *sink, uint64_t at, unsigned char *text)
 {
     int high = hex_byte(sink, at), low = hex_byte(sink, at + 2);
     if (high < 0 || low < 0 || (high >= 0xd8 && high < 0xe0))
         return 0;
     uint32_t code = (uint32_t)(high << 8 | low);
-    if (code < 0x80) {
+    if (code < 0x100) {
         text[0] = (unsigned char)code;
         return 1;
     }

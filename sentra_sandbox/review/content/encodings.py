@@ -57,21 +57,18 @@ def budget_for(size: int, deadline: float) -> Budget:
 
 
 class Explorer:
-    """Finds needles through codings. ``unpacked``: bytes of the latest buffer that were compressed and could be looked into."""
+    """Finds needles through codings."""
 
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
-        self.unpacked = 0
 
     def explore(self, data: bytes, budget: Budget, emit: Emit, path: tuple[str, ...] = ()) -> None:
         """Look into ``data``, from which the codings of ``path`` were taken off already."""
-        self.unpacked = 0
-        _Look(self, self._matcher, budget, emit).look(data, path, lambda at, size: (at, size), (0,))
+        _Look(self._matcher, budget, emit).look(data, path, lambda at, size: (at, size), (0,))
 
 
 @dataclass(slots=True)
 class _Look:
-    explorer: Explorer
     matcher: Matcher
     budget: Budget
     emit: Emit
@@ -119,8 +116,6 @@ class _Look:
             used = self._unpack(data, start, decoder, (*path, kind), locate)
             if used:
                 end = start + used
-                if not path:
-                    self.explorer.unpacked += used
 
     def _bare(self, data: bytes, start: int, path: tuple[str, ...], locate: Locate) -> None:
         """Deflate and brotli have no magic number: tried where something begins, believed when they come to their end."""
@@ -213,17 +208,21 @@ class _Brotli:
 
     @property
     def eof(self) -> bool:
-        return bool(self._decoder.is_finished())
+        try:
+            return bool(self._decoder.is_finished())
+        except self._error:  # it has given up
+            return False
 
     def step(self, piece: bytes) -> tuple[bytes, int]:
         out = b""
         used = 0
+        few = 1 if len(piece) <= 4096 else 16  # what follows the end of the data is an error to some modules
         while used < len(piece) and len(out) < 1 << 20 and not self.eof:
             try:
-                out += self._decoder.process(bytes(piece[used : used + 16]))
+                out += self._decoder.process(bytes(piece[used : used + few]))
             except self._error as error:
                 raise _Damaged(str(error)) from None
-            used += 16
+            used += few
         return out, max(len(piece) - used, 0)
 
 
@@ -273,6 +272,19 @@ def _opened(data: bytes, at: int, kind: str) -> tuple[Any, int] | None:
     if data[at + 6] & 1 or start >= len(data):
         return None  # encrypted, or cut off
     return {8: (zlib.decompressobj(-15), start), 12: (bz2.BZ2Decompressor(), start)}.get(method)
+
+
+def unpacked_beginning(data: bytes) -> bytes:
+    """Some of what ``data`` decompresses to when something compressed begins in its first kilobytes; else nothing."""
+    for at, kind in magics(data[:4096]):
+        if opened := _opened(data, at, kind):
+            try:
+                out, _ = _step(opened[0], memoryview(data)[opened[1] :][: 256 << 10], 256 << 10)
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, _Damaged):
+                continue
+            if len(out) >= 16:
+                return out
+    return b""
 
 
 def windows(chunks: Iterator[tuple[int, bytes]], size: int = 32 << 20) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:
