@@ -19,6 +19,8 @@ _MODULES = {
     "import": "import_",
     "rm": "rm",
     "gc": "gc",
+    "seal": "seal",
+    "verify-seal": "verify_seal",
     "doctor": "doctor",
 }
 
