@@ -103,7 +103,8 @@ def _detect(facts: Facts, sightings: Sightings, incomplete: list[str]) -> list[F
         try:
             found += detector.detect(facts, sightings)
         except Exception as error:  # a bug that a hostile trace may reach must not silence the other detectors
-            incomplete.append(f"The detector '{detector.name}' failed ({type(error).__name__}: {error}); what it looks for was not looked for.")
+            what = f"{type(error).__name__}: {error}"
+            incomplete.append(f"The detector '{detector.name}' failed ({what}); what it looks for was not looked for.")
     return found
 
 
