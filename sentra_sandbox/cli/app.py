@@ -20,6 +20,8 @@ _MODULES = {
     "import": "import_",
     "rm": "rm",
     "gc": "gc",
+    "seal": "seal",
+    "verify-seal": "verify_seal",
     "doctor": "doctor",
 }
 

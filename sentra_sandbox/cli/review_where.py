@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sentra_sandbox.replay.python_stack import PythonFrame
     from sentra_sandbox.review.facts import Facts
     from sentra_sandbox.review.findings import Evidence, Finding
     from sentra_sandbox.review.review import Review
@@ -123,9 +124,17 @@ def _replayed(trace: Trace, actors: dict[int, int]) -> Stacks:
             task = next((task for task in held.tasks() if task.inner_tid == actors[seq]), None)
             found[seq] = []
             if task is not None:
-                frames = [frame for frame in look(held, task).python_stack if not frame.file.startswith("<frozen ")]
-                found[seq] = [str(frame) for frame in frames[:FRAMES_MAX]]
+                found[seq] = _lines(look(held, task).python_stack)
     return found
+
+
+def _lines(stack: tuple[PythonFrame, ...]) -> list[str]:
+    """The program's own frames, innermost first; of the library's only the innermost, which makes the call."""
+    frames = [frame for frame in stack if not frame.file.startswith("<frozen ")]
+    own = [frame for frame in frames if "/lib/python3" not in frame.file]
+    if own and frames[0] is not own[0]:
+        own.insert(0, frames[0])
+    return [str(frame) for frame in (own or frames)[:FRAMES_MAX]]
 
 
 # ---- the cache

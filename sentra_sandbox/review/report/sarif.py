@@ -42,8 +42,9 @@ class _Log:
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
         self.places = Places(shown)
-        pairs = [(finding, None) for finding in shown.findings] + [(finding, reason) for finding, reason in shown.review.suppressed]
-        self.pairs: list[tuple[Finding, str | None]] = pairs[:_RESULTS_MAX]
+        pairs: list[tuple[Finding, str | None]] = [(finding, None) for finding in shown.findings]
+        pairs += shown.review.suppressed
+        self.pairs = pairs[:_RESULTS_MAX]
         self.left_off = len(pairs) - len(self.pairs)
         self.kinds: dict[str, FindingClass] = {}
         for finding, _ in self.pairs:
