@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from sentra_sandbox.review.facts import Facts, collect
-from sentra_sandbox.review.findings import Finding, Severity
+from sentra_sandbox.review.findings import Evidence, Finding, Severity
 
 if TYPE_CHECKING:
     from sentra_sandbox.review.baseline import Baseline
@@ -74,7 +74,8 @@ def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
         things = new_things(baseline_of(facts), options.baseline)
         new = [f"{kind} {name}" for kind, name, _ in things]
         findings += new_since_baseline.findings(things)
-    findings, suppressed, told = split(distinct(findings), suppressions, options.today or datetime.date.today())
+    findings = [_timed(facts, finding) for finding in distinct(findings)]
+    findings, suppressed, told = split(findings, suppressions, options.today or datetime.date.today())
     findings = ordered(findings)
     return Review(
         facts=facts,
@@ -125,6 +126,20 @@ def distinct(findings: Sequence[Finding]) -> list[Finding]:
         if other is None or (finding.severity, finding.confidence) > (other.severity, other.confidence):
             best[finding.fingerprint] = finding
     return list(best.values())
+
+
+def _timed(facts: Facts, finding: Finding) -> Finding:
+    """With task and time of each piece of evidence, which a detector may leave to the event."""
+    evidence = tuple(_of_event(facts, item) if not item.time_ns else item for item in finding.evidence)
+    return finding if evidence == finding.evidence else replace(finding, evidence=evidence)
+
+
+def _of_event(facts: Facts, evidence: Evidence) -> Evidence:
+    try:
+        event = facts.event(evidence.seq)
+    except KeyError:
+        return evidence
+    return replace(evidence, time_ns=event.time_ns, task=evidence.task or event.task)
 
 
 def _verdict(findings: Sequence[Finding], incomplete: Sequence[str], fail_on: Severity) -> Verdict:
