@@ -129,9 +129,10 @@ def _poison(text: str) -> tuple[Severity, str, str]:
     order, secret, command = instructions.imperative(text), instructions.sensitive(text), instructions.dangerous(text)
     if command:
         return Severity.HIGH, "holds a command that fetches and runs something, or sends secrets", command
-    if order and (secret or "user" in order.lower() or order.startswith("<")):
-        target = "about credentials" if secret else "behind the user's back"
-        return Severity.HIGH, f"gives orders {target}", order
+    if bad := instructions.overriding(text):
+        return Severity.HIGH, "gives orders behind the user's back", bad
+    if order and secret:
+        return Severity.HIGH, "gives orders about credentials", order
     if order:
         return Severity.LOW, "gives orders to the model", order
     return Severity.INFO, "", ""
