@@ -27,7 +27,8 @@ DELETED = FindingClass(
     "Restore from a backup. Make everything but the workspace read-only for agents (policy preset workspace-write).",
     ("T1485",),
     ("ASI02",),
-    "Temporary files, caches, build directories, and files that the run created itself do not count; neither does deleting inside the workspace, except for its .git directory.",
+    "Temporary files, caches, build directories, and files that the run created itself do not count; neither does deleting inside the "
+    "workspace, except for its .git directory.",
 )
 ENCRYPTED = FindingClass(
     "SEN-131",
@@ -166,7 +167,10 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
         if len({access.path for access in hits}) < _MANY_ENCRYPTED:
             continue
         evidence = [of_file(facts, access) for access in (*hits, *notes.get(process, ()))]
-        summary = f"{who(facts, process)} replaced {len(hits)} files by content that looks encrypted{' and left a note' if process in notes else ''}."
+        summary = (
+            f"{who(facts, process)} replaced {len(hits)} files by content that looks "
+            f"encrypted{' and left a note' if process in notes else ''}."
+        )
         root = os.path.commonpath(sorted({access.path for access in hits})) or "/"
         yield Finding(
             ENCRYPTED,
