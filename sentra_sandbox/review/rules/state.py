@@ -22,6 +22,7 @@ _NAMES_MAX = 100_000
 INFO_PATH, INFO_CWD, INFO_STACK = 0, 1, 2
 O_WRONLY, O_RDWR = 1, 2
 PR_SET_NAME = 15
+AT_EUID, AT_EGID = 12, 14
 
 
 def _number(name: str) -> int:
@@ -169,9 +170,26 @@ class RunState:
         process.cwd = _text(info[INFO_CWD].data) if INFO_CWD in info else process.cwd
         if INFO_STACK in info:
             process.argv, process.env = arguments_and_environment(info[INFO_STACK].data, info[INFO_STACK].addr)
+            process.uid, process.gid = _identities(info[INFO_STACK].data) or (process.uid, process.gid)
         process.comm = short((given or process.path).rsplit("/", 1)[-1])
         process.cmdline = " ".join((process.comm, *process.argv[1:]))
         process.fresh_executable = process.path in self.written
+
+
+def _identities(stack: bytes) -> tuple[int, int] | None:
+    """The user and group id that the kernel gave a new image, from the auxiliary vector behind its environment."""
+    at, zeros = 8, 0
+    while zeros < 2 and at + 8 <= len(stack):  # argv, then envp
+        zeros += stack[at : at + 8] == bytes(8)
+        at += 8
+    found: dict[int, int] = {}
+    while at + 16 <= len(stack) and len(found) < 64:
+        key, value = int.from_bytes(stack[at : at + 8], "little"), int.from_bytes(stack[at + 8 : at + 16], "little")
+        if key == 0:
+            break
+        found.setdefault(key, value & 0xFFFFFFFF)
+        at += 16
+    return (found[AT_EUID], found[AT_EGID]) if AT_EUID in found and AT_EGID in found else None
 
 
 def short(name: str) -> str:
