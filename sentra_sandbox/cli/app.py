@@ -12,6 +12,7 @@ _MODULES = {
     "exec": "exec_command",
     "ls": "ls",
     "show": "show",
+    "review": "review",
     "replay": "replay",
     "inspect": "inspect",
     "diff": "diff",

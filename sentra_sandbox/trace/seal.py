@@ -58,7 +58,8 @@ def state(trace: Trace) -> Statement:
     not ended.
     """
     if not trace.finished:
-        raise UsageError(f"Run {trace.meta.id} is not finished.", "Wait for its end; a run that was cut off is recovered when it is opened.")
+        remedy = "Wait for its end; a run that was cut off is recovered when it is opened."
+        raise UsageError(f"Run {trace.meta.id} is not finished.", remedy)
     trace.verify()
     leaves = _leaves(trace.path)
     return {
@@ -137,7 +138,8 @@ def _file_difference(path: Path, sealed: dict[str, Any]) -> str:
         return error.message
     if found == sealed:
         return ""
-    size = f"{found['size']:,} bytes, sealed with {sealed['size']:,}" if found["size"] != sealed["size"] else "other content of the same size"
+    same = found["size"] == sealed["size"]
+    size = "other content of the same size" if same else f"{found['size']:,} bytes, sealed with {sealed['size']:,}"
     return f"{path.name} is not what was sealed: {size}"
 
 

@@ -92,7 +92,8 @@ def of_file(facts: Facts, access: FileAccess, text: str = "") -> Evidence:
 def of_call(facts: Facts, call: CallFact, text: str = "") -> Evidence:
     """That a system call was made."""
     outcome = "refused" if call.refused else shown(str(call.result), 40) if call.result else "done"
-    what = text or f"{who(facts, call.process)}: {call.name}({shown(call.detail)}) {outcome}"
+    made = call.detail if call.detail.startswith(call.name) else f"{call.name}({call.detail})"
+    what = text or f"{who(facts, call.process)}: {shown(made)} {outcome}"
     return Evidence(call.seq, what, pid_of(facts, call.process), call.time_ns)
 
 
@@ -100,7 +101,9 @@ def of_exchange(exchange: Exchange, text: str = "", *, answer: bool = False) -> 
     """That a request was sent, or its answer came."""
     message = exchange.response if answer else exchange.request
     what = text or f"{shown(exchange.request.method, 12)} {shown(exchange.url)}"
-    return Evidence(message.seq or exchange.request.seq, what, exchange.task, message.time_ns or exchange.began_ns, exchange=exchange.number)
+    return Evidence(
+        message.seq or exchange.request.seq, what, exchange.task, message.time_ns or exchange.began_ns, exchange=exchange.number
+    )
 
 
 def of_connection(connection: Connection, text: str = "") -> Evidence:
@@ -113,6 +116,20 @@ def of_query(query: DnsQuery, text: str = "") -> Evidence:
     """That a name was asked for."""
     refused = "" if query.allowed else f", refused: {shown(query.reason)}"
     return Evidence(query.seq, text or f"DNS {shown(query.type, 10)} {shown(query.name)}{refused}", query.task, query.time_ns)
+
+
+def written_bytes(facts: Facts, access: FileAccess, limit: int = 1 << 16) -> bytes:
+    """What was written (or read) by one use of a file, its beginning."""
+    found, size = [], 0
+    for seq in access.seqs:
+        try:
+            found.append(facts.bytes_of(seq)[: limit - size])
+        except KeyError:
+            continue
+        size += len(found[-1])
+        if size >= limit:
+            break
+    return b"".join(found)
 
 
 def ordered(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:

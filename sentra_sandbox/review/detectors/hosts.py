@@ -8,8 +8,12 @@ from collections.abc import Iterable
 from sentra_sandbox.review.facts import Facts
 from sentra_sandbox.views.connections import Connection
 
-METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "metadata.goog", "instance-data", "instance-data.ec2.internal", "metadata.azure.internal"})
-METADATA_ADDRESSES = frozenset({"169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "fd20:ce::254"})
+METADATA_NAMES = frozenset(
+    {"metadata.google.internal", "metadata", "metadata.goog", "instance-data", "instance-data.ec2.internal", "metadata.azure.internal"}
+)
+METADATA_ADDRESSES = frozenset(
+    {"169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "fd20:ce::254"}
+)
 REGISTRIES = (
     "pypi.org", "pythonhosted.org", "pypi.python.org", "npmjs.org", "npmjs.com", "yarnpkg.com", "crates.io", "rubygems.org", "golang.org", "proxy.golang.org",
     "sum.golang.org", "packagist.org", "repo.maven.apache.org", "repo1.maven.org", "nodejs.org", "jsr.io", "conda.io", "anaconda.org", "anaconda.com",
@@ -17,7 +21,15 @@ REGISTRIES = (
     "hex.pm", "nuget.org",
 )  # fmt: skip
 # Where packages get built parts from: usual in install scripts.
-DOWNLOADS = ("github.com", "githubusercontent.com", "codeload.github.com", "objects.githubusercontent.com", "gitlab.com", "storage.googleapis.com", "electronjs.org")
+DOWNLOADS = (
+    "github.com",
+    "githubusercontent.com",
+    "codeload.github.com",
+    "objects.githubusercontent.com",
+    "gitlab.com",
+    "storage.googleapis.com",
+    "electronjs.org",
+)
 DOH = frozenset({
     "cloudflare-dns.com", "one.one.one.one", "mozilla.cloudflare-dns.com", "dns.google", "dns.google.com", "dns.quad9.net", "doh.opendns.com", "dns.nextdns.io",
     "doh.cleanbrowsing.org", "dns.adguard-dns.com", "dns.adguard.com", "doh.dns.sb", "dns.alidns.com", "doh.pub", "freedns.controld.com", "dns.mullvad.net",

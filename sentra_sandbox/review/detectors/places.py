@@ -35,7 +35,9 @@ AGENT_INSTRUCTIONS = re.compile(
     r"|/\.claude/(?:settings(?:\.local)?\.json|commands/.+|agents/.+|skills/.+|hooks/.+)$|/\.codex/(?:config\.toml|prompts/.+|AGENTS\.md)$|/\.gemini/settings\.json$"
     r"|/\.aider\.conf\.yml$|/\.continue/(?:config\.(?:json|ya?ml)|rules/.+)$"
 )
-MCP_CONFIG = re.compile(r"/(?:\.?mcp(?:_config)?\.json|claude_desktop_config\.json|\.claude\.json|cline_mcp_settings\.json|mcp_settings\.json)$")
+MCP_CONFIG = re.compile(
+    r"/(?:\.?mcp(?:_config)?\.json|claude_desktop_config\.json|\.claude\.json|cline_mcp_settings\.json|mcp_settings\.json)$"
+)
 EDITOR_TASK = re.compile(
     r"/\.vscode/(?:tasks|launch|settings|extensions)\.json$|/\.idea/(?:runConfigurations/.+|workspace\.xml|watcherTasks\.xml)$|/\.zed/(?:tasks|settings)\.json$"
     r"|/\.devcontainer(?:/devcontainer)?\.json$|/\.devcontainer/.+|/\.envrc$|/\.nvim\.lua$|/\.exrc$"
@@ -50,23 +52,41 @@ CREDENTIALS = re.compile(
     r"|^/etc/(?:shadow|gshadow|krb5\.keytab)$|/var/run/secrets/.+|/run/secrets/.+|/(?:wallet\.dat|keystore/UTC--.*)$|/\.(?:claude|codex|gemini)/(?:\.credentials\.json|auth\.json|oauth_creds\.json)$"
     r"|/\.env(?:\.(?!example$|sample$|template$|dist$|test$)[\w.-]+)?$"
 )
-TOOL_CREDENTIALS = re.compile(r"/\.(?:npmrc|yarnrc|yarnrc\.yml|pip/pip\.conf|config/pip/pip\.conf|cargo/credentials(?:\.toml)?|gem/credentials)$")
+TOOL_CREDENTIALS = re.compile(
+    r"/\.(?:npmrc|yarnrc|yarnrc\.yml|pip/pip\.conf|config/pip/pip\.conf|cargo/credentials(?:\.toml)?|gem/credentials)$"
+)
 
 _TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")
 _CACHES = re.compile(
     r"/(?:\.cache|__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|node_modules|\.npm|\.tox|\.nox|\.venv|venv|\.gradle|\.m2|\.cargo/registry|target|dist|build"
     r"|\.next|\.parcel-cache|\.turbo|coverage|_build|site-packages)(?:/|$)"
 )
-_SYSTEM_PROGRAMS = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/|^/usr/(?:lib|libexec|lib64|share|games)/|^/(?:lib|lib64|opt|nix|snap|gnu)/|^/etc/alternatives/")
+_SYSTEM_PROGRAMS = re.compile(
+    r"^(?:/usr)?(?:/local)?/s?bin/|^/usr/(?:lib|libexec|lib64|share|games)/|^/(?:lib|lib64|opt|nix|snap|gnu)/|^/etc/alternatives/"
+)
 LOGS = re.compile(r"^/var/(?:log|adm)/.+|^/(?:var/)?run/utmp$")
-HISTORIES = re.compile(r"/\.(?:bash|zsh|sh|ash|python|node_repl|mysql|psql|sqlite|rediscli|lesshst|fish)_?(?:history|hst)$|/fish/fish_history$|/\.zsh_sessions/.+")
+HISTORIES = re.compile(
+    r"/\.(?:bash|zsh|sh|ash|python|node_repl|mysql|psql|sqlite|rediscli|lesshst|fish)_?(?:history|hst)$|/fish/fish_history$|/\.zsh_sessions/.+"
+)
 
 
 def written(facts: Facts) -> Iterator[tuple[FileAccess, str]]:
     """Each change of a file's content or name that succeeded, with the path that it is about: the new one of a rename or link."""
     for access in facts.files:
-        if access.kind in WRITES and not access.failed:
-            yield access, access.target if access.kind in ("rename", "link") and access.target else access.path
+        if access.kind in WRITES and not access.failed and (access.seqs or access.size or access.kind != "write"):
+            yield access, changed(access)
+
+
+def changed(access: FileAccess) -> str:
+    """The path whose file is another one after this: the new name of a rename or link."""
+    return access.target if access.kind in ("rename", "link") and access.target else access.path
+
+
+def refused_writes(facts: Facts) -> Iterator[tuple[FileAccess, str]]:
+    """Each change of a file that was tried and not permitted."""
+    for access in facts.files:
+        if access.kind in WRITES and access.failed in ("EACCES", "EPERM", "EROFS"):
+            yield access, changed(access)
 
 
 def is_temporary(path: str) -> bool:
@@ -90,8 +110,10 @@ def inside(path: str, directory: str) -> bool:
 
 def in_workspace(facts: Facts, path: str) -> bool:
     """Below the directory the run began in, unless that is the home directory or the root: then nothing is a project of its own."""
-    place = facts.workspace.rstrip("/")
-    return bool(place) and place != facts.home.rstrip("/") and inside(path, place)
+    place, home = facts.workspace.rstrip("/"), facts.home.rstrip("/")
+    if not place or place == home or (inside(home, place) and inside(path, home)):
+        return False
+    return inside(path, place)
 
 
 def is_credential(path: str) -> bool:

@@ -10,7 +10,22 @@ from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash", "busybox"})
 INTERPRETERS = frozenset({"python", "perl", "ruby", "node", "nodejs", "php", "lua", "deno", "bun", "tclsh"})
 FETCHERS = frozenset({"curl", "wget", "aria2c", "http", "https", "fetch", "lwp-request"})
-NETWORK_TOOLS = FETCHERS | {"nc", "ncat", "netcat", "socat", "ssh", "scp", "sftp", "rsync", "telnet", "ftp", "openssl", "dig", "nslookup", "host"}
+NETWORK_TOOLS = FETCHERS | {
+    "nc",
+    "ncat",
+    "netcat",
+    "socat",
+    "ssh",
+    "scp",
+    "sftp",
+    "rsync",
+    "telnet",
+    "ftp",
+    "openssl",
+    "dig",
+    "nslookup",
+    "host",
+}
 DEBUGGERS = frozenset({"gdb", "lldb", "strace", "ltrace", "py-spy", "rr", "perf", "valgrind", "delve", "dlv", "gcore", "eu-stack"})
 # What a package manager's words mean "install" by.
 _INSTALLERS = {
@@ -46,7 +61,9 @@ def family(path: str) -> str:
 
 def is_shell(image: Execution) -> bool:
     """Whether the image is a shell, by its file or by what it was called."""
-    return family(image.path) in SHELLS - {"busybox"} or (family(image.path) == "busybox" and bool(image.argv) and family(image.argv[0]) in SHELLS)
+    return family(image.path) in SHELLS - {"busybox"} or (
+        family(image.path) == "busybox" and bool(image.argv) and family(image.argv[0]) in SHELLS
+    )
 
 
 def is_interpreter(image: Execution) -> bool:
