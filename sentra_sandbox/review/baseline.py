@@ -14,13 +14,12 @@ from typing import Any
 
 from sentra_sandbox.errors import UsageError
 from sentra_sandbox.review.facts import Facts
-from sentra_sandbox.review.findings import Confidence, Evidence, Finding, FindingClass, Severity
 from sentra_sandbox.views.llm import llm_calls
 
 FORMAT = "sentra-sandbox baseline"
 VERSION = 1
 FILE_MAX = 16 << 20
-FINDINGS_MAX = 200
+NEW_MAX = 200
 _TEMPORARY = re.compile(r"^(/var/tmp|/tmp|/dev/shm|/run/user/\d+)(/.*)?$")
 _CHANGING = re.compile(
     r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{7,64}|\d{4}-\d\d-\d\d(?:[T_ -]\d\d[:.-]?\d\d(?:[:.-]?\d\d)?Z?)?|\d+(?:\.\d+)*)"
@@ -28,15 +27,7 @@ _CHANGING = re.compile(
 _RANDOM = re.compile(r"(?<=[._-])(?=[A-Za-z0-9_]{6,12}(?:\.|$))(?=[A-Za-z_]*\d|[a-z0-9_]*[A-Z])[A-Za-z0-9_]+")
 _WRITES = frozenset({"write", "create", "truncate", "delete", "rename", "link", "mkdir", "chmod", "chown"})
 
-_NEW = "The program did something that none of the runs of the baseline did."
-_REMEDY = "If it is expected, save a new baseline from a run that does it: sentra-sandbox review RUN --save-baseline FILE."
-NEW_HOST = FindingClass("SEN-901", "New host", "command-and-control", Severity.MEDIUM, _NEW, _REMEDY, ("T1071",), ("ASI10",))
-NEW_PROGRAM = FindingClass("SEN-902", "New program", "execution", Severity.LOW, _NEW, _REMEDY, ("T1059",), ("ASI05",))
-NEW_PATH = FindingClass("SEN-903", "New class of written paths", "policy", Severity.LOW, _NEW, _REMEDY, ("T1565",), ("ASI10",))
-NEW_TOOL = FindingClass("SEN-904", "New or changed tool of the model", "supply-chain", Severity.LOW, _NEW, _REMEDY, (), ("ASI02", "ASI04"))
-KINDS = (NEW_HOST, NEW_PROGRAM, NEW_PATH, NEW_TOOL)
-_CLASSES = {"hosts": NEW_HOST, "programs": NEW_PROGRAM, "paths": NEW_PATH, "tools": NEW_TOOL}
-_WORDS = {"hosts": "contacted", "programs": "ran", "paths": "changed files of", "tools": "offered its model the tool"}
+_LISTS = {"hosts": "host", "programs": "executable", "paths": "path", "tools": "tool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class Baseline:
 
     def to_json(self) -> str:
         document: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-        document.update({name: sorted(getattr(self, name)) for name in _CLASSES})
+        document.update({name: sorted(getattr(self, name)) for name in _LISTS})
         return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod
@@ -62,7 +53,7 @@ class Baseline:
             raise UsageError(f"{path} is no baseline: it is no JSON ({error}).") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != VERSION:
             raise UsageError(f"{path} is no baseline of this version.", "Make one with 'sentra-sandbox review RUN --save-baseline FILE'.")
-        lists = [document.get(name) for name in _CLASSES]
+        lists = [document.get(name) for name in _LISTS]
         if not all(isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists):
             raise UsageError(f"{path} is damaged: a list of a baseline is missing or holds something else than text.")
         return cls(*(dict.fromkeys(items, 0) for items in lists if items is not None))
@@ -106,22 +97,15 @@ def read_baseline(path: str) -> Baseline:
     return Baseline.from_json(data.decode("utf-8", "replace"), path)
 
 
-def new_findings(now: Baseline, before: Baseline) -> list[Finding]:
-    """What ``now`` has and ``before`` has not, as findings, the most telling first."""
-    found: list[Finding] = []
-    for name, kind in _CLASSES.items():
-        known = getattr(before, name)
-        for item, seq in getattr(now, name).items():
-            if item not in known and len(found) < FINDINGS_MAX:
-                text = f"{_WORDS[name]} {item}"
-                evidence = (Evidence(seq, text),) if seq else ()
-                found.append(Finding(kind, kind.severity, Confidence.HIGH, f"New against the baseline: it {text}.", item, evidence))
-    return found
-
-
-def new_words(findings: list[Finding]) -> list[str]:
-    """One line each, for reports."""
-    return [f"{finding.kind.title.lower()}: {finding.subject}" for finding in findings]
+def new_things(now: Baseline, before: Baseline) -> list[tuple[str, str, int]]:
+    """What ``now`` has and ``before`` has not: kind of thing, which one, the first event that shows it."""
+    found = [
+        (kind, item, seq)
+        for name, kind in _LISTS.items()
+        for item, seq in getattr(now, name).items()
+        if item not in getattr(before, name)
+    ]
+    return found[:NEW_MAX]
 
 
 def normal_path(facts: Facts, path: str) -> str:
@@ -152,4 +136,4 @@ def _host(name: str) -> str:
 
 def united(one: Baseline, other: Baseline) -> Baseline:
     """What either has."""
-    return Baseline(*({**getattr(other, name), **getattr(one, name)} for name in _CLASSES))
+    return Baseline(*({**getattr(other, name), **getattr(one, name)} for name in _LISTS))

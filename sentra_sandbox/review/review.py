@@ -68,11 +68,12 @@ def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
     findings += _by_rules(facts, sightings, options, notes)
     new: list[str] = []
     if options.baseline is not None:
-        from sentra_sandbox.review.baseline import baseline_of, new_findings, new_words
+        from sentra_sandbox.review.baseline import baseline_of, new_things
+        from sentra_sandbox.review.detectors import new_since_baseline
 
-        changed = new_findings(baseline_of(facts), options.baseline)
-        new = new_words(changed)
-        findings += changed
+        things = new_things(baseline_of(facts), options.baseline)
+        new = [f"{kind} {name}" for kind, name, _ in things]
+        findings += new_since_baseline.findings(things)
     findings, suppressed, told = split(distinct(findings), suppressions, options.today or datetime.date.today())
     findings = ordered(findings)
     return Review(

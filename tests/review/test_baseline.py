@@ -6,7 +6,7 @@ import pytest
 from build import Made
 
 from sentra_sandbox.errors import UsageError
-from sentra_sandbox.review.baseline import Baseline, baseline_of, new_findings, normal_path, path_class, united
+from sentra_sandbox.review.baseline import Baseline, baseline_of, new_things, normal_path, path_class, united
 from sentra_sandbox.review.facts import Facts
 
 
@@ -24,20 +24,17 @@ def a_run(host: str = "api.openai.com", *, extra: bool = False) -> Facts:
 
 def test_what_another_run_does_more_is_new() -> None:
     before = baseline_of(a_run())
-    assert new_findings(baseline_of(a_run()), before) == []
-    found = new_findings(baseline_of(a_run("evil.example", extra=True)), before)
-    assert {(finding.kind.id, finding.subject) for finding in found} == {
-        ("SEN-901", "evil.example"),
-        ("SEN-902", "/usr/bin/curl"),
-        ("SEN-903", "~/.bashrc"),
-    }
-    assert new_findings(baseline_of(a_run("evil.example")), united(before, baseline_of(a_run("evil.example")))) == []
+    assert new_things(baseline_of(a_run()), before) == []
+    found = new_things(baseline_of(a_run("evil.example", extra=True)), before)
+    assert {(kind, name) for kind, name, _ in found} == {("host", "evil.example"), ("executable", "/usr/bin/curl"), ("path", "~/.bashrc")}
+    assert all(seq for *_, seq in found)
+    assert new_things(baseline_of(a_run("evil.example")), united(before, baseline_of(a_run("evil.example")))) == []
 
 
 def test_saved_and_read_again() -> None:
     saved = baseline_of(a_run()).to_json()
     assert Baseline.from_json(saved, "x").to_json() == saved
-    assert new_findings(baseline_of(a_run()), Baseline.from_json(saved, "x")) == []
+    assert new_things(baseline_of(a_run()), Baseline.from_json(saved, "x")) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "sentra-sandbox baseline", "version": 1, "hosts": [1]}', "[" * 100_000])
