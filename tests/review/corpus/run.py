@@ -1,6 +1,6 @@
 """Runs the corpus: records each agent in the sandbox inside the fake internet, reviews the run, compares with what its header states.
 
-    python run.py [--fast] [--only NAME ...] [--keep DIRECTORY] [--table FILE] [--json] [--record-only]
+    python run.py [--fast] [--only NAME ...] [--keep DIRECTORY] [--table FILE] [--json] [--record-only | --again]
 
 Meant to be started as a program of its own: it moves into network and mount namespaces. Exit status 0 when every agent was recorded and
 found as stated, 1 otherwise, 77 when this machine cannot make the namespaces.
@@ -34,13 +34,19 @@ CANNOT = 77
 
 
 class Corpus:
-    def __init__(self, place: Path, record_only: bool) -> None:
-        self.place, self.record_only = place, record_only
-        self.secrets = make_secrets(place)
+    """Agents recorded and reviewed below ``place``; ``again``: those that are there are reviewed once more."""
+
+    def __init__(self, place: Path, *, record_only: bool = False, again: bool = False) -> None:
+        self.place, self.record_only, self.again = place, record_only, again
+        self.secrets = {} if again else make_secrets(place)
         self.internet = Internet(place, self.secrets)
 
     def outcome(self, case: Case) -> Outcome:
         place = self.place / "cases" / case.path.stem
+        if self.again:
+            outcome = Outcome(case)
+            self._review(outcome, place)
+            return outcome
         place.mkdir(parents=True)
         world = make_world(place, self.secrets)
         outcome = Outcome(case)
@@ -118,6 +124,7 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="only the agents marked fast")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--keep", metavar="DIRECTORY", help="leave the runs there")
+    parser.add_argument("--again", action="store_true", help="review what --keep has left, recording nothing")
     parser.add_argument("--table", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--json", action="store_true", help="outcomes as JSON on stdout")
     parser.add_argument("--record-only", action="store_true", help="no review")
@@ -128,13 +135,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="corpus-") as temporary:
         place = Path(arguments.keep or temporary).resolve()
         place.mkdir(parents=True, exist_ok=True)
-        try:
-            enter(place)
-        except OSError as error:
-            print(f"no namespaces: {error}", file=sys.stderr)
-            return CANNOT
-        corpus = Corpus(place, arguments.record_only)
-        corpus.internet.start()
+        if not arguments.again:
+            try:
+                enter(place)
+            except OSError as error:
+                print(f"no namespaces: {error}", file=sys.stderr)
+                return CANNOT
+        corpus = Corpus(place, record_only=arguments.record_only, again=arguments.again)
+        if not arguments.again:
+            corpus.internet.start()
         with ThreadPoolExecutor(PARALLEL) as pool:
             outcomes = list(pool.map(corpus.outcome, cases))
         corpus.internet.stop()
