@@ -13,6 +13,7 @@ from sentra_sandbox.review.findings import Evidence, Finding, Severity
 if TYPE_CHECKING:
     from sentra_sandbox.review.baseline import Baseline
     from sentra_sandbox.review.content.search import Sightings
+    from sentra_sandbox.review.rules.files import RuleSet
     from sentra_sandbox.trace.reader import Trace
 
 Verdict = Literal["findings", "no findings", "incomplete"]
@@ -55,17 +56,19 @@ class Review:
 
 def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
     """Review one run. Raises ``TraceError``, ``UsageError`` (rule file, suppression file)."""
+    from sentra_sandbox.review.rules.evaluate import load_rules
     from sentra_sandbox.review.suppressions import read_suppressions, split
 
     options = options or ReviewOptions()
     suppressions = read_suppressions(options.suppressions) if options.suppressions else []
+    rules = load_rules(options.rules, own=options.own_rules)
     facts = collect(trace)
     incomplete = list(facts.gaps)
     notes: list[str] = []
     sightings = _search(facts, options)
     notes += sightings.notes
     findings = _detect(facts, sightings, incomplete)
-    findings += _by_rules(facts, sightings, options, notes)
+    findings += _by_rules(facts, rules, notes)
     new: list[str] = []
     if options.baseline is not None:
         from sentra_sandbox.review.baseline import baseline_of, new_things
@@ -110,12 +113,14 @@ def _detect(facts: Facts, sightings: Sightings, incomplete: list[str]) -> list[F
     return found
 
 
-def _by_rules(facts: Facts, sightings: Sightings, options: ReviewOptions, notes: list[str]) -> list[Finding]:
-    from sentra_sandbox.review.rules.evaluate import evaluate
+def _by_rules(facts: Facts, rules: RuleSet, notes: list[str]) -> list[Finding]:
+    from sentra_sandbox.review.rules.evaluate import run_rules
 
-    found, told = evaluate(facts, sightings, options.rules, own=options.own_rules)
-    notes += told
-    return found
+    if not rules.rules:
+        return []
+    outcome = run_rules(facts, rules)
+    notes += outcome.report.lines()
+    return outcome.findings
 
 
 def distinct(findings: Sequence[Finding]) -> list[Finding]:
