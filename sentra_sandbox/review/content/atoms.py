@@ -103,7 +103,7 @@ def _private_parts(body: bytes) -> list[tuple[int, int]]:
             secret[start : start + len(known)] = bytes(len(known))
             start = binary.find(known, start + len(known))
     ranges = []
-    for match in re.finditer(rb"\1{12,}", bytes(secret)):
+    for match in re.finditer(rb"\x01{12,}", bytes(secret)):
         start, end = -(-match.start() // 3) * 4, match.end() // 3 * 4
         if end - start >= 16:
             ranges.append((start, end))

@@ -50,7 +50,7 @@ class _Hunter:
                 self.needles.extend(needles_of(atom))
         self.explorer: Explorer = Explorer(Matcher([n.data for n in self.needles], [n.least for n in self.needles]))
         self.deadline = time.monotonic() + SECONDS_MAX
-        self.best: dict[tuple[Secret, str], float] = {}  # of what was found in one thing, by where it went
+        self.best: dict[tuple[Secret, str, str], float] = {}  # of what was found in one thing, by channel and where it went
 
     def look(self, stream: Stream) -> None:
         """Search one stream, and add what is found in it."""
@@ -99,13 +99,13 @@ class _Hunter:
         seqs = _events(marks, pieces.places)
         if max(seqs, default=stream.first_seq) <= secret.source_seq and secret.kind != "canary":
             return
-        if stream.joined and bits <= self.best.get((secret, stream.to), 0.0) * 1.01:
+        if stream.joined and bits <= self.best.get((secret, stream.channel, stream.to), 0.0) * 1.01:
             return
         prompt = stream.channel == "http-body" and self._is_prompt(stream.exchange)
         if not prompt and self._expected(secret, stream):
             return
         if not stream.joined:
-            self.best[secret, stream.to] = max(bits, self.best.get((secret, stream.to), 0.0))
+            self.best[secret, stream.channel, stream.to] = max(bits, self.best.get((secret, stream.channel, stream.to), 0.0))
         self.sightings.found.append(
             Sighting(
                 secret,
