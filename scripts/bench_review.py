@@ -24,7 +24,7 @@ from sentra_sandbox.review.matcher import Matcher
 from sentra_sandbox.views.network import Network
 
 PIECE = 4 << 20
-WORDS = "the agent reads a file and sends what it found to its host while nobody looks return import def self value error".split()
+WORDS = ["the", "agent", "reads", "a", "file", "and", "sends", "what", "it", "found", "to", "its", "host", "while", "nobody", "looks", "return", "import", "def", "self", "value", "error"]
 CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 

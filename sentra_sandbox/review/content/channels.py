@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 Chunks = Iterator[tuple[int, bytes]]
 NETWORK_TOOLS = frozenset(
-    "curl wget nc ncat netcat socat telnet ftp sftp scp ssh rsync http https xh aria2c dig nslookup host drill ping openssl git gh aws gsutil"
-    " gcloud az rclone sendmail mail mutt swaks tftp websocat nmap httpie lynx w3m".split()
+    ["curl", "wget", "nc", "ncat", "netcat", "socat", "telnet", "ftp", "sftp", "scp", "ssh", "rsync", "http", "https", "xh", "aria2c", "dig", "nslookup", "host", "drill", "ping", "openssl", "git", "gh", "aws", "gsutil", "gcloud", "az", "rclone", "sendmail", "mail", "mutt", "swaks", "tftp", "websocat", "nmap", "httpie", "lynx", "w3m"]
 )
 _JOIN_BYTES = 8192  # a value longer than this is found by itself
 _JOIN_MAX = 1 << 20

@@ -203,7 +203,7 @@ class _Brotli:
     @classmethod
     def made(cls) -> _Brotli | None:
         try:
-            import brotli
+            brotli = __import__("brotli")
         except ImportError:
             return None
         return cls(brotli)
