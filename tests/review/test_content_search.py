@@ -145,7 +145,7 @@ def test_packets_of_a_connection_are_joined() -> None:
 
 @pytest.mark.parametrize("numbered", [False, True])
 def test_labels_of_queries_are_joined(numbered: bool) -> None:
-    run, agent = run_with_aws()
+    run, _ = run_with_aws()
     text = base64.b32encode(KEY).decode().lower().rstrip("=")
     parts = [(i, text[at : at + 9]) for i, at in enumerate(range(0, len(text), 9))]
     for i, part in reversed(parts) if numbered else parts:

@@ -19,7 +19,7 @@ _ENTRIES_MAX = 200
 _SAMPLE = 1 << 20
 _KINDS = frozenset({"credential-file", "metadata", "private-key", "canary", "token"})
 # Compressed, but everyone can look into them: they are what they say they are, as far as a beginning tells.
-_MEDIA = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"\0\0\0\x18ftyp", b"\0\0\0 ftyp", b"OggS", b"ID3", b"\x7fELF", b"wOF2")
+_MEDIA = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"\0\0\0\x18ftyp", b"\0\0\0 ftyp", b"OggS", b"\x7fELF", b"wOF2")
 
 Way = tuple[int, tuple[int, ...]]
 """(event from which on, processes that it went through)"""
@@ -87,7 +87,8 @@ def _opaque(facts: Facts) -> Iterator[tuple[int, str, str, int, int]]:
 
 def _beginning(stream: Stream) -> tuple[bytes, int, int]:
     data, last, size = bytearray(), stream.first_seq, 0
-    for last, piece in stream.chunks():
+    for seq, piece in stream.chunks():
+        last = seq
         size += len(piece)
         data += piece[: max(_SAMPLE - len(data), 0)]
     return bytes(data), last, size
