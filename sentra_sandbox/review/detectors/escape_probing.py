@@ -20,12 +20,14 @@ ESCAPE = FindingClass(
     "The sandbox's walls were tried",
     "defense-evasion",
     Severity.HIGH,
-    "The program made calls, or touched files, that serve to leave a container or to get hold of the kernel: other namespaces, mounts, modules, the host's root through /proc, "
+    "The program made calls, or touched files, that serve to leave a container or to get hold of the kernel: other namespaces, "
+    "mounts, modules, the host's root through /proc, "
     "the container engine's socket, the kernel's helper programs.",
     "Find out which part of the program did it and why. An agent has no reason to. Keep the calls refused.",
     ("T1611", "T1547.006", "T1082"),
     ("ASI10", "ASI05"),
-    "Browsers, bubblewrap and build tools make namespaces of their own: those programs have a low severity, and so has a single refused unshare or chroot.",
+    "Browsers, bubblewrap and build tools make namespaces of their own: those programs have a low severity, and so has a single "
+    "refused unshare or chroot.",
 )
 # call → weight: 3 by itself serious, 1 only with others
 _WEIGHTS = {

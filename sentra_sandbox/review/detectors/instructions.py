@@ -43,6 +43,12 @@ def imperative(text: str) -> str:
     return found.group() if found else ""
 
 
+def overriding(text: str) -> str:
+    """Orders that nobody who means well writes: to drop other instructions, to keep something from the user, in tags for the model."""
+    found = (one.group() for one in _IMPERATIVE.finditer(text[:TEXT_MAX]))
+    return next((order for order in found if re.match(r"(?i)ignore|disregard|forget|override|<|\[|do|without", order)), "")
+
+
 def hidden(text: str) -> str:
     """What hides text from people, in words, or ``""``."""
     found = _HIDDEN.search(text[:TEXT_MAX])

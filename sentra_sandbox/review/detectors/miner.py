@@ -100,7 +100,10 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
     lasted = fact_of is not None and (fact_of.ended_ns or facts.run.duration_ns) - fact_of.started_ns > _LONG_NS
     confidence = Confidence.PROVEN if protocol else Confidence.HIGH if (named and pools) or (pools and lasted) else Confidence.MEDIUM
     severity = Severity.HIGH if protocol or named or lasted else Severity.MEDIUM
-    summary = f"{who(facts, process)} {'speaks the protocol of mining pools' if protocol else 'looks like a miner' if named else 'contacted a mining pool'}."
+    summary = (
+        f"{who(facts, process)} "
+        f"{'speaks the protocol of mining pools' if protocol else 'looks like a miner' if named else 'contacted a mining pool'}."
+    )
     yield Finding(MINER, severity, confidence, summary, "miner", ordered(evidence), process)
 
 

@@ -21,11 +21,13 @@ PERSONAL = FindingClass(
     "Data about persons is in prompts",
     "privacy",
     Severity.MEDIUM,
-    "Texts that went to a language model hold data about several persons (counted by kind, check digits verified). The provider of the model processes them from then on, which may need a contract and a legal basis.",
+    "Texts that went to a language model hold data about several persons (counted by kind, check digits verified). The provider of "
+    "the model processes them from then on, which may need a contract and a legal basis.",
     "Keep such data out of prompts, replace it by pseudonyms before sending, or use a provider and region that you have an agreement with.",
     ("T1213",),
     ("LLM02:2025",),
-    "Mail addresses of authors in logs of version control: addresses alone have a low severity below fifty. Test numbers of cards and example domains do not count.",
+    "Mail addresses of authors in logs of version control: addresses alone have a low severity below fifty. Test numbers of cards and "
+    "example domains do not count.",
 )
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@((?:[\w-]{1,63}\.){1,4}[A-Za-z]{2,12})\b")
 _PHONE = re.compile(

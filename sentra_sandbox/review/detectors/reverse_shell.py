@@ -21,17 +21,22 @@ from sentra_sandbox.review.detectors.programs import NETWORK_TOOLS, executions, 
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
 
-_REMEDY = "Stop the machine's network, look for what was run through the shell (the connection's bytes are in the trace), and replace every credential in reach."
+_REMEDY = (
+    "Stop the machine's network, look for what was run through the shell (the connection's bytes are in the trace), and replace every "
+    "credential in reach."
+)
 SHELL = FindingClass(
     "SEN-050",
     "A shell is connected to a host outside",
     "command-and-control",
     Severity.CRITICAL,
-    "A shell took its commands from a network connection and gave its output back there. Somebody outside had a command line in the sandbox.",
+    "A shell took its commands from a network connection and gave its output back there. Somebody outside had a command line in the "
+    "sandbox.",
     _REMEDY,
     ("T1059.004", "T1095", "T1571"),
     ("ASI05", "ASI10"),
-    "Servers that start a shell for each connection (inetd), ssh, and debuggers on loopback. Shells in pipelines without sockets, and agents that drive a shell, do not count.",
+    "Servers that start a shell for each connection (inetd), ssh, and debuggers on loopback. Shells in pipelines without sockets, and "
+    "agents that drive a shell, do not count.",
 )
 COMMANDS = FindingClass(
     "SEN-051",
@@ -156,7 +161,10 @@ def _is_terminal_of(facts: Facts, shell: ProcessFact, contact: Contact) -> bool:
 
 
 def _finding(facts: Facts, fact: ProcessFact, image: Execution, host: str, evidence: list[Evidence], confidence: Confidence) -> Finding:
-    summary = f"{command(image.argv, 60)} (process {fact.number}) took its input from {shown(host) or 'a connection'} and gave its output back there."
+    summary = (
+        f"{command(image.argv, 60)} (process {fact.number}) took its input from {shown(host) or 'a connection'} and gave its output "
+        f"back there."
+    )
     return Finding(
         SHELL, Severity.CRITICAL, confidence, summary, f"{family(image.path)} ↔ {shown(bare(host)) or '?'}", ordered(evidence), fact.number
     )
