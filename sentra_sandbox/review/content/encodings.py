@@ -201,7 +201,7 @@ class _Brotli:
     @classmethod
     def made(cls) -> _Brotli | None:
         try:
-            import brotli
+            import brotli  # type: ignore[import-untyped,import-not-found,unused-ignore]
         except ImportError:
             return None
         return cls(brotli)
