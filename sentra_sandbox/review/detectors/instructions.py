@@ -12,6 +12,8 @@ TEXT_MAX = 1 << 16
 
 _IMPERATIVE = re.compile(
     r"(?i)\b(?:ignore|disregard|forget|override) (?:all |any |your |the |of ){0,4}(?:previous|prior|above|earlier|preceding|system|other) (?:instructions?|prompts?|rules?|messages?|directions?)"
+    r"|\b(?:ignore|disregard|forget|override) (?:all |any |of ){0,2}your (?:instructions?|prompts?|guidelines)"
+    r"|\b(?:note |message |instructions? |attention )?(?:to|for) (?:the |any |all )?(?:ai |llm )?(?:assistants?|agents?|models?|llms?)(?: reading this)?:"
     r"|\bdo(?: not|n't) (?:tell|inform|mention|notify|show|reveal|alert)(?: this| it| that| anything){0,2}(?: to)? (?:the |your )?(?:user|human|developer|operator)"
     r"|\bwithout (?:telling|informing|notifying|asking|alerting) (?:the |your )?(?:user|human)"
     r"|<(?:important|system|secret|hidden|instructions?|admin)>"
