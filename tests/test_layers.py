@@ -22,18 +22,19 @@ ALLOWED: dict[str, set[str]] = {
     "policy": {"syscalls", "errors"},
     "trace": {"dataclass", "syscalls", "native", "errors"},
     "views": {"trace", "syscalls", "errors"},
+    "review": {"views", "trace", "syscalls", "native", "errors"},
     "sandbox": {"dataclass", "policy", "syscalls", "native", "errors"},
     "network": {"dataclass", "views", "trace", "native", "errors"},
     "record": {"network", "dataclass", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "replay": {"record", "sandbox", "policy", "trace", "syscalls", "native", "errors"},
     "export": {"views", "trace", "syscalls", "errors"},
     "testing": {"record", "network", "views", "trace", "errors"},
-    "cli": {"export", "replay", "record", "network", "sandbox", "policy", "views", "trace", "syscalls", "errors"},
+    "cli": {"review", "export", "replay", "record", "network", "sandbox", "policy", "views", "trace", "syscalls", "errors"},
     "__init__": {"record", "trace", "errors"},
     "__main__": {"cli"},
 }
 # Modules that need the extension, in a part whose other modules must not.
-MAY_LOAD_NATIVE = {"trace": {"arena", "pack", "writer", "recovery", "clone", "arena_image"}}
+MAY_LOAD_NATIVE = {"trace": {"arena", "pack", "writer", "recovery", "clone", "arena_image"}, "review": {"matcher"}}
 
 READING = (
     "trace.reader",

@@ -41,6 +41,11 @@ class DescriptorTable:
         file = known.files.file(fd)
         return file.describe() if file else None
 
+    def open_file(self, task: int, fd: int) -> OpenFile | None:
+        """The open file description behind ``fd`` of ``task`` now: duplicates and children share it. None if not known."""
+        known = self._tasks.get(task)
+        return known.files.file(fd) if known else None
+
     def open_descriptors(self) -> dict[int, dict[int, str]]:
         """What every known task has open now: task -> descriptor -> what it refers to."""
         if not self._tasks:
