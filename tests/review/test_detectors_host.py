@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from build import HOME, Made
 
+from build import HOME, Made
 from sentra_sandbox.review.detectors import (
     code_path_persistence,
     destruction,
