@@ -97,7 +97,8 @@ class _Hunter:
         start = min(at for at, _ in pieces.places)
         end = max(at + size for at, size in pieces.places)
         seqs = _events(marks, pieces.places)
-        if max(seqs, default=stream.first_seq) <= secret.source_seq and secret.kind != "canary":
+        last, got = max(seqs, default=stream.first_seq), secret.source_seq
+        if (last < got or (last == got and stream.channel != "raw")) and secret.kind != "canary":  # sendfile gets and sends in one call
             return
         if stream.joined and bits <= self.best.get((secret, stream.channel, stream.to), 0.0) * 1.01:
             return
@@ -144,8 +145,10 @@ class _Hunter:
 
     def _expected(self, secret: Secret, stream: Stream) -> bool:
         """Whether it went to whom it belongs, or came from there."""
-        if stream.channel not in ("file", "pipe") and belongs(secret, stream.to) and (
-            not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority)
+        if (
+            stream.channel not in ("file", "pipe")
+            and belongs(secret, stream.to)
+            and (not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority))
         ):
             return True
         return self._came_from(secret, stream)

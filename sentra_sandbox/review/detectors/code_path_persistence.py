@@ -145,7 +145,7 @@ def _by_content(facts: Facts, path: str, kind: FindingClass, found: list[FileAcc
     if kind is AGENT or kind is MCP:
         if bad := instructions.hidden(text):
             return Severity.HIGH, f"it hides text by {bad}"
-        if bad := instructions.imperative(text):
+        if bad := instructions.overriding(text):
             return Severity.HIGH, f"it gives orders: {shown(bad, 80)}"
         if bad := instructions.sensitive(text):
             return Severity.MEDIUM, f"it names {shown(bad, 40)}"

@@ -19,7 +19,7 @@ _IMPERATIVE = re.compile(
     r"|\bwithout (?:telling|informing|notifying|asking|alerting) (?:the |your )?(?:user|human)"
     r"|<(?:important|system|secret|hidden|instructions?|admin)>"
     r"|(?:^|[\n>*#-]) ?(?:to|for|attention|note (?:to|for)|dear|hey|message (?:to|for)),? (?:the |all |any )?"
-    r"(?:ai|llm|assistant|language model|ai agent|agent|chatbot|claude|gpt|copilot)s?(?: reading this)?[:,]"
+    r"(?:ai |llm )?(?:ai|llm|assistant|language model|model|agent|chatbot|claude|gpt|copilot)s?(?: reading this)?[:,]"
     r"|\b(?:before|prior to|when|after) (?:using|calling|invoking|running) (?:this|any|the|other) tools?\b[^.\n]{0,80}"
     r"\b(?:read|send|include|fetch|cat|pass|call|run|execute|upload)\b"
     r"|\b(?:you must|always|make sure to|first,?) (?:also )?(?:read|send|include|pass|attach|upload|exfiltrate|post|run|execute|cat)\b"

@@ -347,7 +347,8 @@ class _Parser:
         self.skip_blank()
         if self.at >= len(self.text) or self.text[self.at] not in "\"'":
             return None
-        quote, start, parts = self.text[self.at], self.at, []
+        quote, start = self.text[self.at], self.at
+        parts: list[str] = []
         at = start + 1
         while at < len(self.text):
             character = self.text[at]

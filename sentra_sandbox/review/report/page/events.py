@@ -24,7 +24,7 @@ class Anchors:
         self.seqs: list[int] = []
         self.exchanges: set[int] = set()
         self.processes: set[int] = set()
-        known = set()
+        known: set[int] = set()
         for finding in shown.findings:
             for item in finding.evidence[:_PER_FINDING]:
                 if item.seq not in known and len(known) < EVENTS_MAX:
