@@ -13,7 +13,7 @@ import yaml
 from sentra_sandbox.errors import UsageError
 
 FILE_MAX = 16 << 20
-_NODES_MAX = 1_000_000
+_NODES_MAX = 200_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
