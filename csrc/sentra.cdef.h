@@ -383,3 +383,63 @@ struct sentra_cpu_features {
 };
 
 void sentra_cpu_features(struct sentra_cpu_features *out);
+
+/* ---- review: many needles in large buffers ------------------------------------------------------------------ */
+
+struct sentra_needles;
+
+/* A piece of a needle that stands in the searched bytes, as long as it goes in both directions. */
+struct sentra_needle_hit {
+    uint64_t at;                  /* in the searched bytes */
+    uint32_t needle;
+    uint32_t needle_at;           /* where in the needle the piece begins */
+    uint32_t bytes;
+    uint32_t reserved;
+};
+
+/* `count` needles one after the other in `data`. A piece is reported from least[i] bytes on (at least 8); every piece of 11 bytes is
+ * seen, and a needle of 8 bytes or more when it stands there whole. NULL: no memory. */
+struct sentra_needles *sentra_needles_new(const unsigned char *data, const uint32_t *sizes, const uint32_t *least, uint32_t count,
+                                          struct sentra_error *error);
+uint64_t sentra_needles_grams(const struct sentra_needles *needles);
+/* Returns how many hits there are in out, at most `max`; *done: bytes that were looked at (fewer than `bytes` when out was full). */
+int64_t sentra_needles_find(struct sentra_needles *needles, const unsigned char *data, uint64_t bytes, struct sentra_needle_hit *out,
+                            uint64_t max, uint64_t *done);
+void sentra_needles_free(struct sentra_needles *needles);
+
+/* ---- review: taking codings off -------------------------------------------------------------------------------- */
+
+enum sentra_coding {
+    SENTRA_CODING_BASE64 = 1,     /* both alphabets, line breaks inside */
+    SENTRA_CODING_BASE32 = 2,     /* both cases */
+    SENTRA_CODING_HEX = 3,
+    SENTRA_CODING_PERCENT = 4,
+    SENTRA_CODING_BACKSLASH = 5,  /* of JSON, C, Python */
+    SENTRA_CODING_QUOTED_PRINTABLE = 6
+};
+
+/* Which bytes of the input a stretch of the output was made of. */
+struct sentra_coding_span {
+    uint64_t start, start_bytes;
+    uint64_t at, bytes;
+};
+
+/* Decode every run of the coding (the first three), or what stands around escapes (the others). Runs are apart by four zeros in out,
+ * which needs `bytes` + `bytes` / 64 + 16 bytes. skip: characters to leave out at the beginning of each run (other alignments), then only runs of up to
+ * 64 KiB are taken. Returns the bytes put out; *span_count spans, at most max_spans: then it stops. */
+int64_t sentra_coding_decode(uint32_t coding, uint32_t skip, const unsigned char *data, uint64_t bytes, unsigned char *out,
+                             struct sentra_coding_span *spans, uint64_t max_spans, uint64_t *span_count);
+
+enum sentra_magic {
+    SENTRA_MAGIC_GZIP = 1,
+    SENTRA_MAGIC_ZLIB = 2,
+    SENTRA_MAGIC_ZSTD = 3,
+    SENTRA_MAGIC_ZIP = 4,
+    SENTRA_MAGIC_BZIP2 = 5,
+    SENTRA_MAGIC_XZ = 6
+};
+
+/* Places where compressed data may begin: offset << 8 | enum sentra_magic, in order. Returns how many; *done as above. */
+int64_t sentra_coding_magics(const unsigned char *data, uint64_t bytes, uint64_t *out, uint64_t max, uint64_t *done);
+/* How often each byte occurs, added to counts[256]. */
+void sentra_coding_histogram(const unsigned char *data, uint64_t bytes, uint64_t *counts);

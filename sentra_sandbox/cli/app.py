@@ -12,6 +12,7 @@ _MODULES = {
     "exec": "exec_command",
     "ls": "ls",
     "show": "show",
+    "review": "review",
     "replay": "replay",
     "inspect": "inspect",
     "diff": "diff",
@@ -19,6 +20,8 @@ _MODULES = {
     "import": "import_",
     "rm": "rm",
     "gc": "gc",
+    "seal": "seal",
+    "verify-seal": "verify_seal",
     "doctor": "doctor",
 }
 

@@ -7,11 +7,14 @@ Collected in one pass over the events (``collect``); what needs content later fe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sentra_sandbox.review.following.event_store import EventStore
+    from sentra_sandbox.review.following.processes import Processes
     from sentra_sandbox.trace.events import Event
     from sentra_sandbox.trace.reader import Trace
     from sentra_sandbox.trace.run import RunMetadata
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Execution:
-    """A program image that a process began to run. ``sha256`` of the executable if the trace keeps it; ``fileless``: memfd or deleted."""
+    """A program image that a process began to run. ``sha256`` of the executable if the trace keeps it; ``fileless``: memfd or deleted.
+    ``stdio``: what descriptors 0, 1 and 2 were then (``socket:HOST:PORT``, ``pipe:NAME``, ``/dev/pts/3``, a path, ``""`` if unknown).
+    """
 
     seq: int
     time_ns: int
@@ -30,7 +35,8 @@ class Execution:
     cwd: str
     sha256: str = ""
     fileless: bool = False
-    interpreter: str = ""  # of a script
+    interpreter: str = ""  # of a script; ``sha256`` is then the interpreter's
+    stdio: tuple[str, str, str] = ("", "", "")
 
 
 @dataclass(slots=True)
@@ -46,20 +52,31 @@ class ProcessFact:
     ended_ns: int | None = None
     wait_status: int | None = None
     killed_by: int = 0  # number of the process whose kill ended it, if known
+    forked_from: Execution | None = None  # the image of its parent that it began with
 
     @property
     def name(self) -> str:
         """The program's base name, as comm would be (15 bytes)."""
-        return self.images[-1].path.rsplit("/", 1)[-1][:15] if self.images else ""
+        image = self.image
+        return image.path.rsplit("/", 1)[-1][:15] if image else ""
+
+    @property
+    def image(self) -> Execution | None:
+        """Its newest image; that of its parent at the time of fork if it never called exec."""
+        return self.images[-1] if self.images else self.forked_from
+
+    def image_at(self, seq: int) -> Execution | None:
+        """What it ran at an event."""
+        return next((image for image in reversed(self.images) if image.seq <= seq), self.forked_from)
 
 
 @dataclass(slots=True)
 class FileAccess:
     """One use of a file by a process, from open to close or by name. ``kind``: ``read``, ``write``, ``create``, ``delete``, ``rename``,
-    ``link``, ``chmod``,
-    ``chown``, ``mkdir``, ``map``, ``stat``, ``exec``, ``truncate``; ``failed`` is an errno name. ``path`` is absolute, links of the
-    descriptor resolved as far as the trace knows;
-    ``target`` for renames and links. ``seqs`` are the calls that moved bytes (reads, writes), in order.
+    ``link``, ``chmod``, ``chown``, ``mkdir``, ``map``, ``stat``, ``list`` (a directory), ``exec`` (failed), ``truncate``; ``failed`` is an
+    errno name. ``path`` is absolute, links and ``/proc/self/fd`` resolved as far as the trace knows; ``target`` for renames and links.
+    ``origin`` is another name of the same file: before a rename, the first of a hard link's. ``seq`` is of the open; ``seqs`` are the calls
+    that moved bytes (reads, writes), in order.
     """
 
     process: int
@@ -74,6 +91,12 @@ class FileAccess:
     dev: int = 0
     ino: int = 0
     seqs: list[int] = field(default_factory=list)
+    origin: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``path``, and the earlier name of the same file if there is one."""
+        return (self.path, self.origin) if self.origin else (self.path,)
 
 
 @dataclass(slots=True)
@@ -142,6 +165,9 @@ class Facts:
     workspace: str  # the directory the program was started in
     home: str
     trace: Trace
+    connection_calls: dict[int, list[int]] = field(default_factory=dict)  # connection → the program's calls that sent, in order
+    store: EventStore | None = None  # fetches events again
+    numbers: Processes | None = None  # which task was of which process when
 
     def lineage(self, process: int) -> Iterator[ProcessFact]:
         """The process, its parent, and so on to the first."""
@@ -154,17 +180,32 @@ class Facts:
 
     def process_of(self, task: int, seq: int) -> int:
         """Number of the process that thread id ``task`` belonged to at event ``seq``, 0 if unknown."""
-        raise NotImplementedError
+        return self.numbers.at(task, seq) if self.numbers else 0
 
     def event(self, seq: int) -> Event:
         """The event itself, with its bytes. ``KeyError`` if the trace has none."""
-        raise NotImplementedError
+        if self.store is None:
+            raise KeyError(seq)
+        return self.store.event(seq)
 
     def bytes_of(self, seq: int) -> bytes:
-        """What a read, write, send or receive call moved: all of its buffers in order, spilled ones whole."""
-        raise NotImplementedError
+        """What a read, write, send or receive call moved: all of its buffers in order, spilled ones whole (64 MiB at most); of a
+        mapping the part of the file, of the network's events their bytes. Empty where the trace has none.
+        """
+        return self.store.bytes_of(seq) if self.store else b""
+
+    def content_hash(self, access: FileAccess) -> str:
+        """SHA-256 of all bytes that an access moved, in the order of its calls; ``""`` if it moved none."""
+        if not access.seqs:
+            return ""
+        digest = hashlib.sha256()
+        for seq in access.seqs:
+            digest.update(self.bytes_of(seq))
+        return digest.hexdigest()
 
 
 def collect(trace: Trace) -> Facts:
     """All facts of a run. Works on unfinished and damaged traces as far as they go. Raises ``TraceError`` only when nothing can be read."""
-    raise NotImplementedError
+    from sentra_sandbox.review.following.one_pass import OnePass
+
+    return OnePass(trace).run()

@@ -42,7 +42,7 @@ class DescriptorTable:
         return file.describe() if file else None
 
     def open_file(self, task: int, fd: int) -> OpenFile | None:
-        """The open file itself; None if that is not known."""
+        """The open file description behind ``fd`` of ``task`` now: duplicates and children share it. None if not known."""
         known = self._tasks.get(task)
         return known.files.file(fd) if known else None
 

@@ -20,6 +20,7 @@ class OpenFile:
     listening: bool = False
     other_end: OpenFile | None = None
     passed: deque[list[OpenFile]] = field(default_factory=deque)  # descriptors under way to this end
+    kept: object = None  # what a reader of the table keeps with it
 
     def describe(self) -> str:
         """/etc/passwd, socket:tcp 127.0.0.1:80, pipe:[2], ..."""

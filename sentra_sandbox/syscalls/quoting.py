@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x0B: "\\v", 0x0C: "\\f"}
+_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in _ESCAPES)
 
 
 def quote(data: bytes, limit: int | None = None, *, more: bool = False) -> str:
@@ -14,6 +15,8 @@ def quote(data: bytes, limit: int | None = None, *, more: bool = False) -> str:
 
 def escape(data: bytes) -> str:
     """The inside of a C string: octal for what does not print, as short as the next byte allows."""
+    if not data.translate(None, _PLAIN):
+        return data.decode("ascii")
     parts = []
     for index, byte in enumerate(data):
         escaped = _ESCAPES.get(byte)

@@ -220,6 +220,26 @@ def packed_hashes(packed: bytes) -> list[bytes]:
     return _Head(_Cursor(packed)).hashes
 
 
+def blob_sizes(packed: bytes) -> dict[bytes, int]:
+    """How large the blobs are that a block refers to, by their SHA-256. Raises ``CodecError``."""
+    cursor = _Cursor(packed)
+    head = _Head(cursor)
+    columns = [cursor.column(head.count) for _ in range(4)]
+    sizes: dict[bytes, int] = {}
+    if max(columns[3]) >= len(head.shapes):
+        raise CodecError("a shape that is not there")
+    for index in columns[3]:
+        head.shapes[index].count += 1
+    for shape in head.shapes:
+        if not shape.count:
+            raise CodecError("a shape without events")
+        shape.read_columns(cursor, len(head.hashes))
+        for column, hashes in zip(shape.sizes, shape.hashes, strict=True):
+            if hashes is not None:
+                sizes.update(zip(map(head.hashes.__getitem__, hashes), column, strict=True))
+    return sizes
+
+
 def unpack(packed: bytes, resolve: Resolve) -> list[Event]:
     """All events of one block's contents, in order of seq.
 

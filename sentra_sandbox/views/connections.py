@@ -90,6 +90,7 @@ class Connection:
     transfers: list[Transfer] = field(default_factory=list)
     exchanges: list[int] = field(default_factory=list)
     last_ns: int = 0
+    seq: int = 0  # of the first event about it
 
     @property
     def host(self) -> str:

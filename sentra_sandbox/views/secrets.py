@@ -1,6 +1,7 @@
 """What is secret in heads and URLs, and how it is shown: the scheme and names stay, values become ``***``. Pure.
 
-Bodies are not looked at: what a program sends there is what a person looks for. The trace itself holds everything.
+Bodies are not looked at: what a program sends there is what a person looks for. The trace itself holds everything. For any text
+that a report shows, bodies too, there is ``mask_text``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ _TOKENS = re.compile(
 )
 _OPAQUE = re.compile(r"[\w.~+/=%-]{24,}")  # a value that nobody reads, when it mixes digits with letters
 _QUERY_PAIR = re.compile(r"([?&;#])([^=&;#?]*)=([^&;#]*)")
+# NAME=value, "name": "value", name: value, --name value, where the name says that the value is secret.
+_NAMED = re.compile(
+    r"(?<![\w-])([\w-]{0,48}?(?:api[-_]?key|access[-_]?key|secret|passw(?:or)?d|passphrase|private[-_]?key|[-_]token(?!s)|authtoken)"
+    r"[\w-]{0,32}(?:\\?[\"'])?\s{0,4}[=:]\s{0,4}(?:\\?[\"'])?)([^\s\"'\\&;,<>{}()\[\]]{6,})",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b((?:bearer|basic)\s+)([\w.~+/=-]{12,})", re.IGNORECASE)
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^-]{1,20000}")
 _USERINFO = re.compile(r"(\w://)[^/?#@\s]*@")
 
 
@@ -71,3 +80,11 @@ def looks_secret(value: str) -> bool:
         return False
     digits = sum(c.isdigit() for c in value)
     return 4 <= digits < len(value) and "/" not in value
+
+
+def mask_text(text: str) -> str:
+    """Any text without what has the form of a key or token, and without what stands behind the name of one."""
+    text = _PRIVATE_KEY.sub(rf"\1{MASK}", text)
+    text = _BEARER.sub(rf"\1{MASK}", text)
+    text = _NAMED.sub(lambda found: found[0] if MASK in found[2] else found[1] + MASK, text)
+    return _TOKENS.sub(MASK, _USERINFO.sub(rf"\1{MASK}@", text))

@@ -1,9 +1,17 @@
-"""Where bytes of secrets were seen leaving. The contract between the search and the detectors."""
+"""Where bytes of secrets were seen leaving. The contract between the search and the detectors.
+
+secret_places, secret_files ─► secrets ─► atoms ─┐ needles
+facts ─► channels (what left, as streams) ───────┴─► encodings (matcher: C) ─► hunt ─► Sightings
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentra_sandbox.review.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Sighting:
     exchange: int = 0
     connection: int = 0
     port: int = 0
+    prompt: bool = False  # in the prompt of a language model
 
 
 @dataclass(slots=True)
@@ -64,3 +73,10 @@ class Sightings:
         """Sightings of secrets of these kinds."""
         wanted = set(kinds)
         return [sighting for sighting in self.found if sighting.secret.kind in wanted]
+
+
+def search(facts: Facts, canaries: Iterable[tuple[str, bytes]] = ()) -> Sightings:
+    """Look for all secrets of a run in everything that left. What could not be looked at is said in ``notes``. Needs the extension."""
+    from sentra_sandbox.review.content.hunt import hunt
+
+    return hunt(facts, tuple(canaries))
