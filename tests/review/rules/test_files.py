@@ -173,7 +173,7 @@ def test_hostile_files_are_errors(tmp_path: Path) -> None:
     bomb = "- list: a\n  items: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"- k{n}: &n{n} [*{'a' if not n else f'n{n - 1}'}, *{'a' if not n else f'n{n - 1}'}]\n" for n in range(40)
     )
-    for text in (bomb, "[" * 3000, "- rule: \x00", "- ? [a]\n  : b\n"):
+    for text in (bomb, "[" * 300_000, "- " * 100_000 + "x", "{a: " * 100_000, "- rule: \x00", "- ? [a]\n  : b\n"):
         with pytest.raises(RuleFileError):
             rules_of(text)
     (tmp_path / "latin.yaml").write_bytes(b"- list: \xe9\n")
