@@ -191,7 +191,7 @@ def resolve(wanted: Field) -> tuple[FieldSpec | None, str | None]:
 def of_moment(wanted: Field, spec: FieldSpec, argument: str | None) -> Getter:
     """``Lookup`` for moments."""
     get = spec.get
-    return lambda moment: get(moment, argument)
+    return spec.direct or (lambda moment: get(moment, argument))
 
 
 def of_table(wanted: Field, spec: FieldSpec, argument: str | None) -> Getter:

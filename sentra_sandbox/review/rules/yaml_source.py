@@ -119,7 +119,8 @@ def _check_depth(text: str, file: str) -> None:
         if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             depth += 1
             if depth > _DEEPEST:
-                raise Place(file, event.start_mark.line + 1, event.start_mark.column + 1).error(f"nested deeper than {_DEEPEST}")
+                mark = event.start_mark
+                raise RuleFileError(f"nested deeper than {_DEEPEST}", file, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
             depth -= 1
 
