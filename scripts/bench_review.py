@@ -24,7 +24,8 @@ from sentra_sandbox.review.matcher import Matcher
 from sentra_sandbox.views.network import Network
 
 PIECE = 4 << 20
-WORDS = "the agent reads a file and sends what it found to its host while nobody looks return import def self value error".split()
+TEXT = ("the agent reads a file and sends what it found to its host while nobody looks", "return import def self value error")
+WORDS = " ".join(TEXT).split()
 CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -38,12 +39,17 @@ def base64_text(rng: random.Random) -> bytes:
 
 
 def json_text(rng: random.Random) -> bytes:
-    rows = [{"id": rng.randrange(10**9), "text": " ".join(rng.choices(WORDS, k=20)), "hash": rng.randbytes(16).hex()} for _ in range(PIECE // 200)]
-    return json.dumps(rows).encode()
+    def row() -> dict[str, Any]:
+        return {"id": rng.randrange(10**9), "text": " ".join(rng.choices(WORDS, k=20)), "hash": rng.randbytes(16).hex()}
+
+    return json.dumps([row() for _ in range(PIECE // 200)]).encode()
 
 
 def source_text(rng: random.Random) -> bytes:
-    lines = [f"    {rng.choice(WORDS)}_{rng.choice(WORDS)} = '{rng.choice(WORDS)}\\n'  # {' '.join(rng.choices(WORDS, k=6))}" for _ in range(PIECE // 60)]
+    def line() -> str:
+        return f"    {rng.choice(WORDS)}_{rng.choice(WORDS)} = '{rng.choice(WORDS)}\\n'  # {' '.join(rng.choices(WORDS, k=6))}"
+
+    lines = [line() for _ in range(PIECE // 60)]
     return json.dumps({"prompt": "\n".join(lines)}).encode()
 
 
@@ -67,7 +73,8 @@ def made_facts(pieces: list[bytes], megabytes: int, env: dict[str, str]) -> Fact
     image = Execution(0, 0, "/usr/bin/python3", ("python3",), env, "/")
     process = ProcessFact(1, 1, 0, 0, 0, [image])
     size = sum(map(len, pieces)) // len(pieces)
-    transfers = [Transfer(1, True, "up.example", "198.18.0.9", 443, "tcp", size, [seq], seq) for seq in range(1, (megabytes << 20) // size + 1)]
+    seqs = range(1, (megabytes << 20) // size + 1)
+    transfers = [Transfer(1, True, "up.example", "198.18.0.9", 443, "tcp", size, [seq], seq) for seq in seqs]
     nothing: Any = None
     facts = BenchFacts(nothing, {1: process}, [], [], transfers, [], Network(), [], len(transfers), "/", "/root", nothing)
     facts.pieces = pieces
@@ -82,7 +89,8 @@ def content(megabytes: int, count: int) -> None:
     needles = [needle for i, secret in enumerate(secrets) for atom in atoms_of(i, secret) for needle in needles_of(atom)]
     began = time.process_time()
     matcher = Matcher([needle.data for needle in needles], [needle.least for needle in needles])
-    print(f"inner loop: {count} secrets, {len(needles)} needles, {matcher.grams} groups of bytes, prepared in {time.process_time() - began:.2f} s")
+    took = time.process_time() - began
+    print(f"inner loop: {count} secrets, {len(needles)} needles, {matcher.grams} groups of bytes, prepared in {took:.2f} s")
     for kind, data in zip([k for k in KINDS for _ in range(2)], pieces, strict=True):
         began = time.process_time()
         hits = sum(1 for _ in matcher.find(data))

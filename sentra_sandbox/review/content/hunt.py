@@ -145,8 +145,10 @@ class _Hunter:
 
     def _expected(self, secret: Secret, stream: Stream) -> bool:
         """Whether it went to whom it belongs, or came from there."""
-        if stream.channel not in ("file", "pipe") and belongs(secret, stream.to) and (
-            not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority)
+        if (
+            stream.channel not in ("file", "pipe")
+            and belongs(secret, stream.to)
+            and (not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority))
         ):
             return True
         return self._came_from(secret, stream)

@@ -144,7 +144,7 @@ def _from_environment(facts: Facts) -> Iterator[Secret]:
                 seen.add((name, text))
                 for value in _of_variable(name, text.encode("utf-8", "surrogateescape")):
                     owners = tuple(dict.fromkeys((*value.owners, *_env_owners(name), *hosts.get(name.split("_")[0], ()))))
-                    yield _secret(f"${name}", replace(value, label="", kind="environment"), image.seq, process.number, owners)
+                    yield _secret(f"${name}", replace(value, label="", kind="environment", owners=owners), image.seq, process.number)
 
 
 def _of_variable(name: str, data: bytes) -> Iterator[Value]:

@@ -52,8 +52,15 @@ def _destinations(facts: Facts) -> dict[int, Destination]:
     return found
 
 
-def way(facts: Facts, source: int, target: int, since: int, until: int) -> list[Flow]:
-    """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way."""
+CHANNELS = frozenset({"pipe", "file", "socket"})
+"""Kinds of flows that carry a stream of bytes; the others hand over what a process has when it begins."""
+
+
+def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: frozenset[str] | None = None) -> list[Flow]:
+    """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way.
+
+    ``kinds``: only by these, and only those that carried bytes.
+    """
     if source == target:
         return []
     leaving: dict[int, list[Flow]] = once(facts, "flows by source", _by_source)
@@ -62,6 +69,8 @@ def way(facts: Facts, source: int, target: int, since: int, until: int) -> list[
     for process in queue:
         after = reached[process][0]
         for flow in leaving.get(process, ()):
+            if kinds is not None and (flow.kind not in kinds or not flow.size):
+                continue
             if flow.target not in reached and flow.last_seq >= after and flow.first_seq <= until:
                 reached[flow.target] = (max(after, flow.first_seq), flow)
                 queue.append(flow.target)

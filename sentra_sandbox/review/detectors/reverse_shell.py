@@ -16,7 +16,7 @@ from sentra_sandbox.review.detectors.derived import once
 from sentra_sandbox.review.detectors.evidence import command, of_call, of_exchange, of_exec, ordered, pid_of, shown, who
 from sentra_sandbox.review.detectors.hosts import bare, declared_hosts, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
 from sentra_sandbox.review.detectors.programs import NETWORK_TOOLS, executions, family, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -137,10 +137,8 @@ def _bridged(facts: Facts) -> Iterator[Finding]:
         return
     for contact in _raw(facts):
         for fact, image in shells:
-            there = way(facts, contact.process, fact.number, contact.seq, facts.events)
-            back = way(facts, fact.number, contact.process, image.seq, facts.events)
-            there = [flow for flow in there if flow.kind in ("pipe", "file", "socket") and flow.size]
-            back = [flow for flow in back if flow.kind in ("pipe", "file", "socket") and flow.size]
+            there = way(facts, contact.process, fact.number, contact.seq, facts.events, CHANNELS)
+            back = way(facts, fact.number, contact.process, image.seq, facts.events, CHANNELS)
             terminal = image.stdio[0].startswith(("/dev/pts/", "pty")) and _is_terminal_of(facts, fact, contact)
             encrypted = contact.connection is not None and contact.connection.tls is not None
             if not ((there and back) or terminal) or (encrypted and not runs_as(facts, contact.process, NETWORK_TOOLS)):
