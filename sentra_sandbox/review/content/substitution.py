@@ -92,12 +92,13 @@ def _patterns(facts: Facts, sightings: Sightings) -> Iterator[_Pattern]:
 
 
 def _beginning(stream: Stream) -> tuple[int, bytes]:
-    data, seq = bytearray(), stream.first_seq
+    data, last = bytearray(), stream.first_seq
     for seq, piece in stream.chunks():
+        last = seq
         data += piece
         if len(data) >= _SENT_MAX:
             break
-    return seq, bytes(data[:_SENT_MAX])
+    return last, bytes(data[:_SENT_MAX])
 
 
 def _readings(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -64,7 +64,7 @@ def _forced(facts: Facts) -> Iterator[Finding]:
         if family(image.path) != "git" or "push" not in words:
             continue
         after = words[words.index("push") + 1 :]
-        forced = [word for word in after if word in _FORCES or (word[:1] in ("+", ":") and len(word) > 1)]
+        forced = [word for word in after if word in _FORCES or (len(word) > 1 and word[0] in "+:")]
         if forced:
             summary = f"{who(facts, fact.number)} made a remote repository drop what it had: git push {shown(forced[0], 60)}."
             yield Finding(DELETED, Severity.LOW, Confidence.MEDIUM, summary, "git push by force", (of_exec(facts, fact, image),), fact.number)
