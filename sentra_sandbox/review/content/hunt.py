@@ -228,7 +228,9 @@ def hunt(facts: Facts, canaries: tuple[tuple[str, bytes], ...]) -> Sightings:
     for stream in later:  # what is put together counts only where it shows more than its parts
         hunter.look(stream)
     from sentra_sandbox.review.content.lineage import lineage
+    from sentra_sandbox.review.content.substitution import substituted
 
+    sightings.found += substituted(facts, sightings)
     sightings.found.sort(key=lambda sighting: (sighting.seqs[0], sighting.secret.name, sighting.channel))
     sightings.lineage = lineage(facts, sightings)
     return sightings
