@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sentra_sandbox.review.content.search import Sightings
 from sentra_sandbox.review.detectors import places
@@ -48,6 +49,7 @@ RUN = FindingClass(
 )
 _RAW_TOOLS = frozenset({"nc", "ncat", "netcat", "socat", "openssl", "ftp", "scp", "sftp", "tftp"})
 _BODY_MAX = 32 << 20
+_PAIRS_MAX = 50_000  # of a download and a shell that might have run it
 
 
 def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
@@ -62,11 +64,13 @@ def _piped(facts: Facts) -> Iterator[Finding]:
             fetchers.setdefault(contact.process, contact)
     if not fetchers:
         return
+    tried = 0
     for fact, image in executions(facts):
         if not (is_shell(image) or is_interpreter(image)) or not _reads_program(image) or not may_be_piped(facts, fact.number):
             continue
         above = ancestors(facts, fact.number)
-        for process, contact in fetchers.items():
+        for process, contact in islice(fetchers.items(), max(_PAIRS_MAX - tried, 0)):
+            tried += 1
             hops = way(facts, process, fact.number, contact.seq, facts.events, CHANNELS, above)
             if not hops or way_is_commands(facts, contact):
                 continue
