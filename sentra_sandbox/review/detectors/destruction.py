@@ -14,7 +14,7 @@ from sentra_sandbox.review.content.search import Sightings
 from sentra_sandbox.review.detectors import places
 from sentra_sandbox.review.detectors.evidence import of_exec, of_file, ordered, shown, who, written_bytes
 from sentra_sandbox.review.detectors.outgoing import is_opaque
-from sentra_sandbox.review.detectors.programs import family, installer_above
+from sentra_sandbox.review.detectors.programs import executions, family, installer_above
 from sentra_sandbox.review.facts import Facts, FileAccess
 from sentra_sandbox.review.findings import Confidence, Detector, Finding, FindingClass, Severity
 
