@@ -156,7 +156,7 @@ def rules(run_directory: Path | None, files: list[str]) -> None:
     count, report = len(events) * rounds, evaluators[0].report
     print(f"state alone       {count / state:12,.0f} events/s")
     print(f"rules alone       {count / max(whole - state, 1e-9):12,.0f} events/s   goal >= 200,000")
-    print(f"both              {count / whole:12,.0f} events/s; {report.events / count:.0%} of the events were asked about, {report.matches:,} matches")
+    print(f"both              {count / whole:12,.0f} events/s; {report.events / count:.0%} of them were asked about, {report.matches:,} matches")
 
 
 def main() -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "views"), str(Path(__file__).resolve().parents[2])]
-
 from events_by_hand import AT_FDCWD, O_CREAT, O_RDWR, O_WRONLY, Script, ipv4
 from network_by_hand import Broker
 from running import Product
