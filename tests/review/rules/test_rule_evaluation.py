@@ -281,3 +281,9 @@ def test_a_real_run(product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert trace.event(evidence.seq).task == evidence.task and "/etc/shadow" in evidence.text
         everything = rule("proc.name exists and container.id = " + metadata.id, "%evt.type %evt.args %proc.cmdline %fd.name %user.uid")
         assert evaluate(trace.events(), everything, run=metadata).report.matches > 100
+
+
+def test_a_subject_has_what_the_event_has() -> None:
+    script = Script()
+    events = [script.became(1, "/bin/cat", "cat"), script.call(1, "openat", AT_FDCWD, "/a", 0, 0, result=3), script.call(1, "getpid")]
+    assert [finding.subject for finding in ask("evt.type in (openat, getpid)", events).findings] == ["cat /a", "cat"]
