@@ -141,7 +141,7 @@ class Internet:
         path, _, query = request.path.partition("?")
         repository = self.place / "git" / path.split("/info/")[0].split("/git-")[0].lstrip("/")
         if not repository.exists():
-            subprocess.run(["git", "init", "-q", "--bare", str(repository)], check=True)
+            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(repository)], check=True)
             subprocess.run(["git", "-C", str(repository), "config", "http.receivepack", "true"], check=True)
         env = {**os.environ, "GIT_PROJECT_ROOT": str(self.place / "git"), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path, "QUERY_STRING": query}
         env |= {"REQUEST_METHOD": request.method, "CONTENT_TYPE": request.headers.get("content-type", ""), "REMOTE_USER": "someone"}
