@@ -36,7 +36,9 @@ class Shown:
         """With the time and task of each event, which a detector may have left to us."""
         if all(item.time_ns and item.task for item in finding.evidence):
             return finding
-        return replace(finding, evidence=tuple(self._dated_item(item) for item in finding.evidence[:_EVIDENCE_MAX]) + finding.evidence[_EVIDENCE_MAX:])
+        return replace(
+            finding, evidence=tuple(self._dated_item(item) for item in finding.evidence[:_EVIDENCE_MAX]) + finding.evidence[_EVIDENCE_MAX:]
+        )
 
     def _dated_item(self, item: Evidence) -> Evidence:
         if item.time_ns and item.task:

@@ -9,9 +9,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from build import Made
 from made_review import AWS, HOSTILE, TOKEN, empty_review, findings, made, made_review
 
+from build import Made
 from sentra_sandbox.review.content.search import Secret
 from sentra_sandbox.review.findings import Confidence, Evidence, Finding, FindingClass, Severity
 from sentra_sandbox.review.report import html, json_report, markdown, ocsf, sarif, terminal
@@ -121,8 +121,8 @@ def test_many_findings_are_counted_on_one_screen() -> None:
 def test_json_is_as_its_schema_says(review: Review, show_secrets: bool) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     strict = json.loads(json.dumps(SCHEMA).replace('"type": "object", "required"', '"type": "object", "additionalProperties": false, "required"'))
-    for made in (review, empty_review()):
-        jsonschema.validate(json.loads(json_report.render(made, show_secrets=show_secrets)), strict)
+    for one in (review, empty_review()):
+        jsonschema.validate(json.loads(json_report.render(one, show_secrets=show_secrets)), strict)
 
 
 def test_json_says_what_was_found(review: Review) -> None:
