@@ -1,7 +1,7 @@
 /*
  * needles.c - finds pieces of many needles in large buffers.
  *
- * Every fourth group of eight bytes ("gram") of each needle goes into a table; a bitmap that fits the second-level cache says for each
+ * Every fourth group of eight bytes ("gram") of each needle goes into a table; a bitmap, of which one bit in 64 is set, says for each
  * position of the buffer whether its gram can be in the table. A hit is extended in both directions, so what is reported is the longest
  * piece of the needle that stands there: secrets that were cut into packets are found by their pieces, without saying where the cuts are.
  *
@@ -100,7 +100,7 @@ struct sentra_needles *sentra_needles_new(const unsigned char *data, const uint3
         return NULL;
     }
     struct sentra_needles *all = calloc(1, sizeof *all);
-    uint32_t slot_bits = log2_above(places * 2, 8, 33), bit_bits = log2_above(places * 32, 16, 27);
+    uint32_t slot_bits = log2_above(places * 2, 8, 33), bit_bits = log2_above(places * 64, 16, 27);
     if (!all)
         goto no_memory;
     all->count = count;

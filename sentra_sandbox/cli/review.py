@@ -8,9 +8,9 @@ import sys
 
 import click
 
-from sentra_sandbox.cli.messages import fail, say
+from sentra_sandbox.cli.messages import say
 from sentra_sandbox.cli.runs import open_run
-from sentra_sandbox.errors import HostError, SentraError, UsageError
+from sentra_sandbox.errors import HostError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 CANARY_MIN, CANARY_MAX = 8, 1 << 20
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-FAILED = 2  # 1 means findings, 3 incomplete
 
 HELP = """Say what the program of RUN did, and whether anything of it is wrong, with proof from the trace.
 
@@ -89,30 +88,26 @@ def command(
     wanted = {name: path for name, path in files.items() if path}
     if len(set(wanted.values())) < len(wanted):
         raise UsageError("Two reports cannot go into the same file.")
-    try:
-        with open_run(run) as trace:
-            options = ReviewOptions(
-                rules=rules,
-                own_rules=own_rules,
-                canaries=tuple(map(_canary, canaries)),
-                suppressions=suppress,
-                baseline=_baseline(baseline) if baseline else None,
-                fail_on=Severity[fail_on.upper()],
-            )
-            result = review(trace, options)
-            if where:
-                _where(trace, result)
-            if save_baseline:
-                _save_baseline(save_baseline, result, options.baseline)
-            for name, path in wanted.items():
-                _write(path, _renderer(name)(result, show_secrets=show_secrets))
-            _show(result, as_json=as_json, show_secrets=show_secrets, verbose=verbose)
-            for path in wanted.values():
-                say(f"wrote {path}")
-            return exit_status(result)
-    except SentraError as error:
-        fail(str(error))
-        return FAILED
+    with open_run(run) as trace:
+        options = ReviewOptions(
+            rules=rules,
+            own_rules=own_rules,
+            canaries=tuple(map(_canary, canaries)),
+            suppressions=suppress,
+            baseline=_baseline(baseline) if baseline else None,
+            fail_on=Severity[fail_on.upper()],
+        )
+        result = review(trace, options)
+        if where:
+            _where(trace, result)
+        if save_baseline:
+            _save_baseline(save_baseline, result, options.baseline)
+        for name, path in wanted.items():
+            _write(path, _renderer(name)(result, show_secrets=show_secrets))
+        _show(result, as_json=as_json, show_secrets=show_secrets, verbose=verbose)
+        for path in wanted.values():
+            say(f"wrote {path}")
+        return exit_status(result)
 
 
 def _canary(text: str) -> tuple[str, bytes]:

@@ -31,7 +31,7 @@ _BACK = 64  # events between execve and its EXEC event
 _EXECVE = (59, 322)
 
 Stacks = dict[int, list[str]]
-"""Event → the lines of its stack, innermost first; empty if it has none."""
+"""Event → the lines of its stack, the most recent call last; empty if it has none."""
 
 
 def find_where(trace: Trace, result: Review) -> tuple[dict[str, list[str]], str]:
@@ -129,12 +129,10 @@ def _replayed(trace: Trace, actors: dict[int, int]) -> Stacks:
 
 
 def _lines(stack: tuple[PythonFrame, ...]) -> list[str]:
-    """The program's own frames, innermost first; of the library's only the innermost, which makes the call."""
+    """The program's own frames as in a traceback, the most recent call last; those of the library only if there are no others."""
     frames = [frame for frame in stack if not frame.file.startswith("<frozen ")]
     own = [frame for frame in frames if "/lib/python3" not in frame.file]
-    if own and frames[0] is not own[0]:
-        own.insert(0, frames[0])
-    return [str(frame) for frame in (own or frames)[:FRAMES_MAX]]
+    return [str(frame) for frame in reversed((own or frames)[:FRAMES_MAX])]
 
 
 # ---- the cache

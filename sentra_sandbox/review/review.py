@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from sentra_sandbox.review.facts import Facts, collect
-from sentra_sandbox.review.findings import Finding, Severity
+from sentra_sandbox.review.findings import Evidence, Finding, Severity
 
 if TYPE_CHECKING:
     from sentra_sandbox.review.baseline import Baseline
     from sentra_sandbox.review.content.search import Sightings
+    from sentra_sandbox.review.rules.files import RuleSet
     from sentra_sandbox.trace.reader import Trace
 
 Verdict = Literal["findings", "no findings", "incomplete"]
@@ -55,17 +56,19 @@ class Review:
 
 def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
     """Review one run. Raises ``TraceError``, ``UsageError`` (rule file, suppression file)."""
+    from sentra_sandbox.review.rules.evaluate import load_rules
     from sentra_sandbox.review.suppressions import read_suppressions, split
 
     options = options or ReviewOptions()
     suppressions = read_suppressions(options.suppressions) if options.suppressions else []
+    rules = load_rules(options.rules, own=options.own_rules)
     facts = collect(trace)
     incomplete = list(facts.gaps)
     notes: list[str] = []
     sightings = _search(facts, options)
     notes += sightings.notes
     findings = _detect(facts, sightings, incomplete)
-    findings += _by_rules(facts, sightings, options, notes)
+    findings += _by_rules(facts, rules, notes)
     new: list[str] = []
     if options.baseline is not None:
         from sentra_sandbox.review.baseline import baseline_of, new_things
@@ -74,7 +77,8 @@ def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
         things = new_things(baseline_of(facts), options.baseline)
         new = [f"{kind} {name}" for kind, name, _ in things]
         findings += new_since_baseline.findings(things)
-    findings, suppressed, told = split(distinct(findings), suppressions, options.today or datetime.date.today())
+    findings = [_timed(facts, finding) for finding in distinct(findings)]
+    findings, suppressed, told = split(findings, suppressions, options.today or datetime.date.today())
     findings = ordered(findings)
     return Review(
         facts=facts,
@@ -109,12 +113,14 @@ def _detect(facts: Facts, sightings: Sightings, incomplete: list[str]) -> list[F
     return found
 
 
-def _by_rules(facts: Facts, sightings: Sightings, options: ReviewOptions, notes: list[str]) -> list[Finding]:
-    from sentra_sandbox.review.rules.evaluate import evaluate
+def _by_rules(facts: Facts, rules: RuleSet, notes: list[str]) -> list[Finding]:
+    from sentra_sandbox.review.rules.evaluate import run_rules
 
-    found, told = evaluate(facts, sightings, options.rules, own=options.own_rules)
-    notes += told
-    return found
+    if not rules.rules:
+        return []
+    outcome = run_rules(facts, rules)
+    notes += outcome.report.lines()
+    return outcome.findings
 
 
 def distinct(findings: Sequence[Finding]) -> list[Finding]:
@@ -125,6 +131,20 @@ def distinct(findings: Sequence[Finding]) -> list[Finding]:
         if other is None or (finding.severity, finding.confidence) > (other.severity, other.confidence):
             best[finding.fingerprint] = finding
     return list(best.values())
+
+
+def _timed(facts: Facts, finding: Finding) -> Finding:
+    """With task and time of each piece of evidence, which a detector may leave to the event."""
+    evidence = tuple(_of_event(facts, item) if not item.time_ns else item for item in finding.evidence)
+    return finding if evidence == finding.evidence else replace(finding, evidence=evidence)
+
+
+def _of_event(facts: Facts, evidence: Evidence) -> Evidence:
+    try:
+        event = facts.event(evidence.seq)
+    except KeyError:
+        return evidence
+    return replace(evidence, time_ns=event.time_ns, task=evidence.task or event.task)
 
 
 def _verdict(findings: Sequence[Finding], incomplete: Sequence[str], fail_on: Severity) -> Verdict:

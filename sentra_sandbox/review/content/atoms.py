@@ -95,47 +95,45 @@ def _private_parts(body: bytes) -> list[tuple[int, int]]:
     """
     binary = _unbase64(body)
     secret = bytearray(b"\1") * len(binary)
-    header = 43 if binary.startswith(b"openssh-key-v1") else 30
-    secret[: min(header, len(binary) // 2)] = bytes(min(header, len(binary) // 2))
-    for known in _public_numbers(body, binary):
-        start = binary.find(known)
-        while start >= 0:
-            secret[start : start + len(known)] = bytes(len(known))
-            start = binary.find(known, start + len(known))
+    header = _header_size(binary)
+    secret[:header] = bytes(min(header, len(secret)))
+    public = _public_half(binary)
+    known = {public[i : i + 8] for i in range(len(public) - 7)}
+    for i in range(len(binary) - 7):
+        if binary[i : i + 8] in known:
+            secret[i : i + 8] = bytes(8)
     ranges = []
-    for match in re.finditer(rb"\1{12,}", bytes(secret)):
+    for match in re.finditer(b"\x01{12,}", bytes(secret)):
         start, end = -(-match.start() // 3) * 4, match.end() // 3 * 4
         if end - start >= 16:
             ranges.append((start, end))
     return ranges
 
 
-def _public_numbers(body: bytes, binary: bytes) -> Iterator[bytes]:
+def _header_size(binary: bytes) -> int:
+    """How many bytes at the beginning say only what kind of key it is."""
+    if binary.startswith(b"openssh-key-v1\0"):
+        return 43
+    if b"\x02\x01\0\x30" not in binary[:12]:
+        return 8  # PKCS #1, SEC 1
+    return 16 if len(binary) <= 50 else 36 if len(binary) < 250 else 30  # PKCS #8 of Ed25519, of curves, of RSA
+
+
+def _public_half(binary: bytes) -> bytes:
+    """The public key inside a private one, as it is written in public keys; nothing if the key is encrypted or strange."""
     if binary.startswith(b"openssh-key-v1\0"):
         at = 15
         for _ in range(3):  # cipher, key derivation, its options
             at += 4 + int.from_bytes(binary[at : at + 4], "big")
         size = int.from_bytes(binary[at + 4 : at + 8], "big")
-        public = binary[at + 8 : at + 8 + size]
-        while public:  # type, then numbers
-            length = int.from_bytes(public[:4], "big")
-            if 16 <= length <= len(public) - 4:
-                yield public[4 : 4 + length]
-            public = public[4 + length :]
-        return
+        return binary[at + 8 : at + 8 + size]
     try:
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
-        public_key = load_der_private_key(binary, None).public_key()
-        coded = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        public = load_der_private_key(binary, None).public_key()
+        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except Exception:  # whatever a hostile or encrypted key does to the parser: then all of it counts as secret
-        return
-    yield coded[-32:]
-    yield coded[24:-5] if len(coded) > 100 else coded[-64:]
-    numbers = getattr(public_key, "public_numbers", None)
-    if numbers is not None and hasattr(numbers(), "n"):
-        n = numbers().n
-        yield n.to_bytes((n.bit_length() + 7) // 8, "big")
+        return b""
 
 
 def _unbase64(text: bytes) -> bytes:

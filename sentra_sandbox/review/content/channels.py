@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from sentra_sandbox.views.exchanges import Exchange, WebSocketMessage
 
 Chunks = Iterator[tuple[int, bytes]]
-NETWORK_TOOLS = frozenset(
-    "curl wget nc ncat netcat socat telnet ftp sftp scp ssh rsync http https xh aria2c dig nslookup host drill ping openssl git gh aws gsutil"
-    " gcloud az rclone sendmail mail mutt swaks tftp websocat nmap httpie lynx w3m".split()
+_TOOLS = (
+    "curl wget nc ncat netcat socat telnet ftp sftp scp ssh rsync http https httpie xh aria2c lynx w3m tftp websocat nmap swaks",
+    "dig nslookup host drill ping openssl git gh aws gsutil gcloud az rclone sendmail mail mutt",
 )
+NETWORK_TOOLS = frozenset(" ".join(_TOOLS).split())
 _JOIN_BYTES = 8192  # a value longer than this is found by itself
 _JOIN_MAX = 1 << 20
 _BODY_JOIN = 16 << 10
@@ -289,7 +290,8 @@ def _in_order(queries: list[tuple[int, int, list[str]]], by_number: bool) -> lis
     plain = [(seq, labels) for seq, _, labels in queries]
     if not by_number:
         return plain
-    numbered = [(next((int(label) for label in labels if label.isdecimal() and len(label) < 7), None), seq, labels) for seq, labels in plain]
+    numbers = [next((int(label) for label in labels if label.isdecimal() and len(label) < 7), None) for _, labels in plain]
+    numbered = [(number, *entry) for number, entry in zip(numbers, plain, strict=True)]
     if any(number is None for number, _, _ in numbered):
         return plain
     return [(seq, labels) for _, seq, labels in sorted(numbered, key=lambda entry: (entry[0] or 0, entry[1]))]

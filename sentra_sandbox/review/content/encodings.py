@@ -82,7 +82,7 @@ class _Look:
         self._compressed(data, path, locate)
         for start in starts:
             self._bare(data, start, path, locate)
-        if len(data) <= _SMALL:
+        if len(data) <= _SMALL and len(path) < 3 and "reversed" not in path:
             self._small(data, path, locate)
         self._utf16(data, path, locate)
         if "reversed" not in path and (len(data) <= _SMALL or data[-3:] == b"\x08\x8b\x1f" or data[-4:] == b"\xfd\x2f\xb5\x28"):
@@ -118,7 +118,9 @@ class _Look:
                 end = start + used
 
     def _bare(self, data: bytes, start: int, path: tuple[str, ...], locate: Locate) -> None:
-        """Deflate and brotli have no magic number: tried where something begins, believed when they come to their end."""
+        """Deflate and brotli have no magic number: tried where something begins that is no text, believed when they come to their end."""
+        if all(9 <= c < 127 for c in data[start : start + 16]):
+            return
         if data[start] & 6 != 6 and self.budget.take(64):
             self._unpack(data, start, zlib.decompressobj(-15), (*path, "deflate"), locate, whole=True)
         if data[start] & 0x3F != 0x11 and self.budget.take(64) and (brotli := _Brotli.made()):
@@ -201,7 +203,7 @@ class _Brotli:
     @classmethod
     def made(cls) -> _Brotli | None:
         try:
-            import brotli
+            brotli = __import__("brotli")
         except ImportError:
             return None
         return cls(brotli)
@@ -214,7 +216,7 @@ class _Brotli:
             return False
 
     def step(self, piece: bytes) -> tuple[bytes, int]:
-        out = b""
+        out = bytearray()
         used = 0
         few = 1 if len(piece) <= 4096 else 16  # what follows the end of the data is an error to some modules
         while used < len(piece) and len(out) < 1 << 20 and not self.eof:
@@ -223,7 +225,9 @@ class _Brotli:
             except self._error as error:
                 raise _Damaged(str(error)) from None
             used += few
-        return out, max(len(piece) - used, 0)
+            if used > 4096 and len(out) < used // 8:  # no brotli: it makes less of more
+                raise _Damaged("makes nothing of it")
+        return bytes(out), max(len(piece) - used, 0)
 
 
 class _Zstd:

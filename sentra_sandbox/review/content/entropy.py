@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 _WORD_BITS = 2.0  # a letter of words that can be pronounced
 
@@ -40,5 +41,5 @@ def _looks_like_words(value: bytes) -> bool:
     if len(letters) < len(value) * 0.8:
         return False
     vowels = sum(c in "aeiouAEIOU" for c in letters)
-    turns = sum(a.islower() and b.isupper() for a, b in zip(letters, letters[1:], strict=False))
+    turns = sum(a.islower() and b.isupper() for a, b in pairwise(letters))
     return 0.25 <= vowels / len(letters) <= 0.6 and turns <= len(letters) / 6

@@ -50,7 +50,7 @@ class _Hunter:
                 self.needles.extend(needles_of(atom))
         self.explorer: Explorer = Explorer(Matcher([n.data for n in self.needles], [n.least for n in self.needles]))
         self.deadline = time.monotonic() + SECONDS_MAX
-        self.best: dict[tuple[Secret, str], float] = {}  # of what was found in one thing, by where it went
+        self.best: dict[tuple[Secret, str, str], float] = {}  # of what was found in one thing, by channel and where it went
 
     def look(self, stream: Stream) -> None:
         """Search one stream, and add what is found in it."""
@@ -97,15 +97,16 @@ class _Hunter:
         start = min(at for at, _ in pieces.places)
         end = max(at + size for at, size in pieces.places)
         seqs = _events(marks, pieces.places)
-        if max(seqs, default=stream.first_seq) <= secret.source_seq and secret.kind != "canary":
+        last, got = max(seqs, default=stream.first_seq), secret.source_seq
+        if (last < got or (last == got and stream.channel != "raw")) and secret.kind != "canary":  # sendfile gets and sends in one call
             return
-        if stream.joined and bits <= self.best.get((secret, stream.to), 0.0) * 1.01:
+        if stream.joined and bits <= self.best.get((secret, stream.channel, stream.to), 0.0) * 1.01:
             return
         prompt = stream.channel == "http-body" and self._is_prompt(stream.exchange)
         if not prompt and self._expected(secret, stream):
             return
         if not stream.joined:
-            self.best[secret, stream.to] = max(bits, self.best.get((secret, stream.to), 0.0))
+            self.best[secret, stream.channel, stream.to] = max(bits, self.best.get((secret, stream.channel, stream.to), 0.0))
         self.sightings.found.append(
             Sighting(
                 secret,
@@ -144,8 +145,10 @@ class _Hunter:
 
     def _expected(self, secret: Secret, stream: Stream) -> bool:
         """Whether it went to whom it belongs, or came from there."""
-        if stream.channel not in ("file", "pipe") and belongs(secret, stream.to) and (
-            not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority)
+        if (
+            stream.channel not in ("file", "pipe")
+            and belongs(secret, stream.to)
+            and (not stream.authority or stream.authority == stream.to or belongs(secret, stream.authority))
         ):
             return True
         return self._came_from(secret, stream)

@@ -1,7 +1,7 @@
 """Where bytes of secrets were seen leaving. The contract between the search and the detectors.
 
-    secret_places, secret_files ─► secrets ─► atoms ─┐ needles
-    facts ─► channels (what left, as streams) ───────┴─► encodings (matcher: C) ─► hunt ─► Sightings
+secret_places, secret_files ─► secrets ─► atoms ─┐ needles
+facts ─► channels (what left, as streams) ───────┴─► encodings (matcher: C) ─► hunt ─► Sightings
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Takes credential files apart: which of their values are secret. Pure, bounded; what is malformed is read line by line as far as it goes."""
+"""Takes credential files apart: which of their values are secret. Pure, bounded; what is malformed is read line by line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sentra_sandbox.review.content.entropy import entropy_bits
@@ -155,7 +156,7 @@ def _json(node: object, name: str = "") -> Iterator[Value]:
 def _netrc(data: bytes) -> Iterator[Value]:
     words = data.split()
     host = ""
-    for word, after in zip(words, words[1:], strict=False):
+    for word, after in pairwise(words):
         if word == b"machine":
             host = after.decode("utf-8", "replace")
         elif word == b"password" and is_secret(after, "password"):

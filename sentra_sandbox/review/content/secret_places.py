@@ -129,7 +129,13 @@ TOKENS: tuple[tuple[str, bytes, re.Pattern[bytes], int, tuple[str, ...]], ...] =
         ("GitHub token", b"github_pat_", rb"github_pat_[A-Za-z0-9_]{40,255}", 11, GITHUB),
         ("GitLab token", b"glpat-", rb"glpat-[A-Za-z0-9_-]{20,}", 6, ("gitlab.com", "*.gitlab.com")),
         ("Anthropic key", b"sk-ant-", rb"sk-ant-[a-z0-9]+-[A-Za-z0-9_-]{32,}", 13, ("api.anthropic.com", "*.anthropic.com")),
-        ("OpenAI key", b"sk-", rb"(?<![A-Za-z0-9_-])sk-(?!ant-)(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}", 3, ("api.openai.com", "*.openai.com")),
+        (
+            "OpenAI key",
+            b"sk-",
+            rb"(?<![A-Za-z0-9_-])sk-(?!ant-)(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}",
+            3,
+            ("api.openai.com", "*.openai.com"),
+        ),
         ("Stripe key", b"k_live_", rb"[sr]k_live_[A-Za-z0-9]{16,}", 8, ("api.stripe.com",)),
         ("Slack token", b"xox", rb"xox[abeoprs]-[A-Za-z0-9-]{16,}", 5, ("slack.com", "*.slack.com")),
         ("Hugging Face token", b"hf_", rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{30,}", 3, ("huggingface.co", "*.huggingface.co")),
@@ -144,7 +150,7 @@ TOKENS: tuple[tuple[str, bytes, re.Pattern[bytes], int, tuple[str, ...]], ...] =
 METADATA_HOSTS = frozenset(
     {"169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "metadata.google.internal", "metadata"}
 )
-METADATA_OWNERS = (*AWS, *GOOGLE, *AZURE, "100.100.100.200", "fd00:ec2::254", "metadata.google.internal", "169.254.170.23", "*.aliyuncs.com")
+METADATA_OWNERS = (*AWS, *GOOGLE, *AZURE, *sorted(METADATA_HOSTS), "*.aliyuncs.com")
 
 PLACEHOLDER = re.compile(
     rb"(?i)change[-_ ]?me|your[-_ ]?\w*[-_ ]?(?:key|token|secret|password|here)|(?:api|my)[-_]?key[-_]?here|<[^>]*>|\$\{[^}]*\}|\{\{.*\}\}|"

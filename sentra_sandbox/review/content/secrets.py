@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -68,6 +69,7 @@ def _got(facts: Facts) -> list[Secret]:
     return sorted(got, key=lambda secret: (secret.source_seq, secret.kind == "token"))
 
 
+@lru_cache(maxsize=65536)
 def credential_form(path: str) -> tuple[str, tuple[str, ...]] | None:
     """How a credential file is written and whose it is; None for other files, ``public`` for those that only look like one."""
     for pattern, form, owners in CREDENTIAL_FILES:
@@ -144,7 +146,7 @@ def _from_environment(facts: Facts) -> Iterator[Secret]:
                 seen.add((name, text))
                 for value in _of_variable(name, text.encode("utf-8", "surrogateescape")):
                     owners = tuple(dict.fromkeys((*value.owners, *_env_owners(name), *hosts.get(name.split("_")[0], ()))))
-                    yield _secret(f"${name}", replace(value, label="", kind="environment"), image.seq, process.number, owners)
+                    yield _secret(f"${name}", replace(value, label="", kind="environment", owners=owners), image.seq, process.number)
 
 
 def _of_variable(name: str, data: bytes) -> Iterator[Value]:

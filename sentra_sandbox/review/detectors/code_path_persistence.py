@@ -1,8 +1,8 @@
-"""Files were written that somebody else's tools run or obey later: git hooks, CI pipelines, instructions and settings of agents, MCP servers, editor tasks.
+"""Files were written that others' tools run or obey later: git hooks, CI pipelines, instructions of agents, MCP servers, editor tasks.
 
 Evidence: the write with its path and an excerpt of what was written. Whether it is bad is judged by content and place: an agent that edits
-the CI file of its own project does its work; one whose text there fetches and runs something, sends secrets, or tells the next agent to hide
-things does not. Outside the workspace none of them is the agent's business.
+the CI file of its own project does its work; one whose text there fetches and runs something, sends secrets, or tells the next agent to
+hide things does not. Outside the workspace none of them is the agent's business.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from sentra_sandbox.review.detectors.programs import executions, family, install
 from sentra_sandbox.review.facts import Facts, FileAccess
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
 
-_REMEDY = "Read what was written before the next commit, build or agent session. Deny writing there (filesystem.denyWrite) when the task does not need it."
+_REMEDY = (
+    "Read what was written before the next commit, build or agent session. Deny writing there (filesystem.denyWrite) when the task "
+    "does not need it."
+)
 
 
 def _kind(
@@ -28,10 +31,12 @@ def _kind(
 HOOK = _kind(
     "SEN-030",
     "A git hook was written",
-    "Git runs hooks with the rights of whoever commits, pulls or checks out next, outside of any sandbox. So does a changed core.hooksPath or fsmonitor.",
+    "Git runs hooks with the rights of whoever commits, pulls or checks out next, outside of any sandbox. So does a changed "
+    "core.hooksPath or fsmonitor.",
     ("T1546",),
     ("ASI05", "ASI10"),
-    "'git init' and 'git clone' write samples, which never run. Tools that manage hooks (pre-commit, husky, lefthook) install theirs on request. Existing hooks that run do not count.",
+    "'git init' and 'git clone' write samples, which never run. Tools that manage hooks (pre-commit, husky, lefthook) install theirs "
+    "on request. Existing hooks that run do not count.",
 )
 CI = _kind(
     "SEN-031",
@@ -39,20 +44,24 @@ CI = _kind(
     "A pipeline runs with the secrets of the project on machines that deploy it. A change takes effect at the next push.",
     ("T1546", "T1195.002"),
     ("ASI04",),
-    "Tasks that edit CI do this on purpose: inside the workspace it has a low severity unless what is written fetches and runs code or sends secrets.",
+    "Tasks that edit CI do this on purpose: inside the workspace it has a low severity unless what is written fetches and runs code "
+    "or sends secrets.",
 )
 AGENT = _kind(
     "SEN-032",
     "Instructions or settings of agents were changed",
-    "Files such as AGENTS.md, CLAUDE.md or .cursorrules are obeyed by every later agent session in that place. Instructions planted there survive the run and reach agents with other rights.",
+    "Files such as AGENTS.md, CLAUDE.md or .cursorrules are obeyed by every later agent session in that place. Instructions planted "
+    "there survive the run and reach agents with other rights.",
     ("T1546", "T1565.001"),
     ("ASI06", "ASI01", "LLM01:2025"),
-    "Agents write these files for their own project on request: low severity in the workspace unless the text gives orders behind the user's back, hides characters or holds dangerous commands.",
+    "Agents write these files for their own project on request: low severity in the workspace unless the text gives orders behind the "
+    "user's back, hides characters or holds dangerous commands.",
 )
 MCP = _kind(
     "SEN-033",
     "MCP configuration was changed",
-    "The configuration names the programs that every later agent session starts as tool servers. Another command there is code that runs with the user's rights.",
+    "The configuration names the programs that every later agent session starts as tool servers. Another command there is code that "
+    "runs with the user's rights.",
     ("T1546", "T1554"),
     ("ASI04", "ASI06"),
     "Tools that add a server on request. In the workspace the severity depends on the commands that are written.",
@@ -63,7 +72,8 @@ EDITOR = _kind(
     "Editors, dev containers and direnv run these when somebody opens the folder.",
     ("T1546",),
     ("ASI05",),
-    "Settings of the project's own editor configuration: low severity in the workspace unless a task fetches and runs code or starts when the folder is opened.",
+    "Settings of the project's own editor configuration: low severity in the workspace unless a task fetches and runs code or starts "
+    "when the folder is opened.",
 )
 _PLACES = (
     (places.GIT_HOOK, HOOK),
@@ -135,7 +145,7 @@ def _by_content(facts: Facts, path: str, kind: FindingClass, found: list[FileAcc
     if kind is AGENT or kind is MCP:
         if bad := instructions.hidden(text):
             return Severity.HIGH, f"it hides text by {bad}"
-        if bad := instructions.imperative(text):
+        if bad := instructions.overriding(text):
             return Severity.HIGH, f"it gives orders: {shown(bad, 80)}"
         if bad := instructions.sensitive(text):
             return Severity.MEDIUM, f"it names {shown(bad, 40)}"

@@ -1,4 +1,4 @@
-"""Files were destroyed: deleted in numbers outside the workspace, whole repositories or homes removed, or many files replaced by encrypted ones.
+"""Files were destroyed: deleted in numbers outside the workspace, whole repositories removed, or many files replaced by encrypted ones.
 
 Evidence: the deletions (first and last ones, and their number), the command, the writes with the entropy of what was written. Temporary
 files, caches, build results and what the run itself had created do not count.
@@ -27,7 +27,8 @@ DELETED = FindingClass(
     "Restore from a backup. Make everything but the workspace read-only for agents (policy preset workspace-write).",
     ("T1485",),
     ("ASI02",),
-    "Temporary files, caches, build directories, and files that the run created itself do not count; neither does deleting inside the workspace, except for its .git directory.",
+    "Temporary files, caches, build directories, and files that the run created itself do not count; neither does deleting inside the "
+    "workspace, except for its .git directory.",
 )
 ENCRYPTED = FindingClass(
     "SEN-131",
@@ -41,6 +42,7 @@ ENCRYPTED = FindingClass(
     "Backup and archive programs write encrypted or compressed files, but leave the originals; known compressed formats do not count.",
 )
 _MANY, _MANY_ENCRYPTED = 10, 5
+_SAMPLE = 500
 _VCS = re.compile(r"/\.(?:git|hg|svn)(?:/(?:HEAD|config|objects|refs)(?:/.*)?)?$")
 _WIPES = re.compile(r"^(?:-[a-zA-Z]*r[a-zA-Z]*|--recursive)$")
 _NOTE = re.compile(
@@ -157,11 +159,18 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
             continue
         had, lost = read.get(process, set()), gone.get(process, set())
         moved = {access.path: access.target for access in renamed.get(process, ())}
-        hits = [access for access, path in writes if _replaces(path, had, lost, moved) and is_opaque(written_bytes(facts, access, 4096))]
+        replacing = [access for access, path in writes if _replaces(path, had, lost, moved)]
+        looked_at = replacing[:: max(len(replacing) // _SAMPLE, 1)][:_SAMPLE]  # in a run of a million writes a sample tells as much
+        hits = [access for access in looked_at if is_opaque(written_bytes(facts, access, 4096))]
+        if len(looked_at) < len(replacing) and len(hits) * 2 > len(looked_at):
+            hits = [access for access in replacing if access.seqs]
         if len({access.path for access in hits}) < _MANY_ENCRYPTED:
             continue
         evidence = [of_file(facts, access) for access in (*hits, *notes.get(process, ()))]
-        summary = f"{who(facts, process)} replaced {len(hits)} files by content that looks encrypted{' and left a note' if process in notes else ''}."
+        summary = (
+            f"{who(facts, process)} replaced {len(hits)} files by content that looks "
+            f"encrypted{' and left a note' if process in notes else ''}."
+        )
         root = os.path.commonpath(sorted({access.path for access in hits})) or "/"
         yield Finding(
             ENCRYPTED,

@@ -15,7 +15,7 @@ from sentra_sandbox.review.detectors.contacts import Contact, contacts
 from sentra_sandbox.review.detectors.evidence import of_exchange, of_exec, of_file, ordered, pid_of, shown, who, written_bytes
 from sentra_sandbox.review.detectors.hosts import REGISTRIES, bare, declared, ends_in, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
 from sentra_sandbox.review.detectors.programs import FETCHERS, executions, family, installer_above, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, FileAccess, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -26,11 +26,13 @@ PIPED = FindingClass(
     "A download was piped into a shell",
     "execution",
     Severity.HIGH,
-    "The output of a program that talked to a host was the input of a shell or interpreter (curl | sh): whatever the host sends is run, unseen and unverified.",
+    "The output of a program that talked to a host was the input of a shell or interpreter (curl | sh): whatever the host sends is "
+    "run, unseen and unverified.",
     "Download, look, then run; verify a checksum or signature. Deny the host if nobody asked for it.",
     ("T1105", "T1059.004"),
     ("ASI05", "LLM05:2025"),
-    "Installers that are documented this way (rustup, nvm): declare their host. Agents that write commands to a shell of theirs do not count.",
+    "Installers that are documented this way (rustup, nvm): declare their host. Agents that write commands to a shell of theirs do "
+    "not count.",
 )
 RUN = FindingClass(
     "SEN-150",
@@ -41,7 +43,8 @@ RUN = FindingClass(
     "Verify what was downloaded; look the hash up. Deny the host if nobody asked for it.",
     ("T1105", "T1204.002"),
     ("ASI05", "LLM05:2025"),
-    "Installers that download what they run: declare their hosts. What package managers and git bring does not count, nor code that a model wrote.",
+    "Installers that download what they run: declare their hosts. What package managers and git bring does not count, nor code that a "
+    "model wrote.",
 )
 _RAW_TOOLS = frozenset({"nc", "ncat", "netcat", "socat", "openssl", "ftp", "scp", "sftp", "tftp"})
 _BODY_MAX = 32 << 20
@@ -63,11 +66,7 @@ def _piped(facts: Facts) -> Iterator[Finding]:
         if not (is_shell(image) or is_interpreter(image)) or not _reads_program(image):
             continue
         for process, contact in fetchers.items():
-            hops = [
-                flow
-                for flow in way(facts, process, fact.number, contact.seq, facts.events)
-                if flow.kind in ("pipe", "file", "socket") and flow.size
-            ]
+            hops = way(facts, process, fact.number, contact.seq, facts.events, CHANNELS)
             if not hops or way_is_commands(facts, contact):
                 continue
             evidence = [contact.evidence(facts), of_exec(facts, fact, image)]
@@ -125,19 +124,15 @@ def _run(facts: Facts) -> Iterator[Finding]:
     bodies: dict[int, list[Exchange]] | None = None
     for fact, image in executions(facts):
         for path in _programs(image):
-            access = wrote.get(path) or wrote.get(names.get(path, ""))
-            if (
-                access is None
-                or access.seq > image.seq
-                or path in seen
-                or installer_above(facts, access.process)
-                or runs_as(facts, access.process, frozenset({"git"}))
-            ):
+            found = wrote.get(path) or wrote.get(names.get(path, ""))
+            if found is None or found.seq > image.seq or path in seen:
+                continue
+            if installer_above(facts, found.process) or runs_as(facts, found.process, frozenset({"git"})):
                 continue
             seen.add(path)
             if bodies is None:
                 bodies = _bodies(facts)
-            finding = _proven(facts, fact, image, path, access, bodies) or _by_lineage(facts, fact, image, path, access)
+            finding = _proven(facts, fact, image, path, found, bodies) or _by_lineage(facts, fact, image, path, found)
             if finding is not None:
                 yield finding
 

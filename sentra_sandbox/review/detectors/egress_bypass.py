@@ -1,4 +1,4 @@
-"""Contacts that the policy refused, or that go around what it can see: addresses without names, DNS over HTTPS, TLS that is not taken off, fronting.
+"""Contacts that the policy refused, or that go around what it sees: bare addresses, DNS over HTTPS, TLS that stays on, fronting.
 
 Evidence: the refused query or connection with the policy's reason; the connection to a bare address; the request to a resolver; the
 exchange whose host is another than the connection's.
@@ -31,7 +31,8 @@ REFUSED = FindingClass(
     "A host was contacted that the policy refuses",
     "policy",
     Severity.MEDIUM,
-    "The program tried to reach a host that the network policy does not allow. Nothing left; but the program wanted to, and with another policy would have.",
+    "The program tried to reach a host that the network policy does not allow. Nothing left; but the program wanted to, and with "
+    "another policy would have.",
     "If the program needs the host, allow it by name (--allow-net HOST). If not, find out which part of it asked.",
     ("T1041", "T1071"),
     ("ASI02",),
@@ -42,11 +43,13 @@ ADDRESS = FindingClass(
     "An address was contacted without asking for a name",
     "defense-evasion",
     Severity.MEDIUM,
-    "Bytes went to an address that no DNS answer had given: it stands in the program or came from elsewhere. Rules by name do not apply to it, and legitimate services hardly ever do this.",
+    "Bytes went to an address that no DNS answer had given: it stands in the program or came from elsewhere. Rules by name do not "
+    "apply to it, and legitimate services hardly ever do this.",
     "Find out where the address comes from. Refuse addresses in the policy unless one is named.",
     ("T1071", "T1571"),
     ("ASI02",),
-    "Health checks and time servers. With the host's own network names may have been asked where the trace does not see it: low severity there.",
+    "Health checks and time servers. With the host's own network names may have been asked where the trace does not see it: low "
+    "severity there.",
 )
 OVER_HTTPS = FindingClass(
     "SEN-082",
@@ -64,7 +67,8 @@ PASSED = FindingClass(
     "TLS was not taken off",
     "policy",
     Severity.LOW,
-    "The bytes of this connection were passed through encrypted, because the policy says so or the client accepts no other certificate. The review cannot say what is in them.",
+    "The bytes of this connection were passed through encrypted, because the policy says so or the client accepts no other "
+    "certificate. The review cannot say what is in them.",
     "Let the client trust the run's certificate authority, or accept the gap by a suppression with a reason.",
     ("T1573",),
     (),
@@ -75,7 +79,8 @@ FRONTING = FindingClass(
     "A request named another host than its connection",
     "defense-evasion",
     Severity.HIGH,
-    "Inside a connection to one host a request was made for another that the policy refuses (domain fronting), or the name in the TLS handshake is not the one that was asked for. "
+    "Inside a connection to one host a request was made for another that the policy refuses (domain fronting), or the name in the TLS "
+    "handshake is not the one that was asked for. "
     "This is how a refused host is reached through an allowed content network.",
     "Look at the program that made the request. The sandbox refuses it; keep it so.",
     ("T1090.004",),
@@ -182,7 +187,10 @@ def _passed(facts: Facts) -> Iterator[Finding]:
     for contact in contacts(facts):
         connection = contact.connection
         if connection is not None and connection.tls is not None and connection.tls.mode == "passthrough" and connection.allowed:
-            text = f"{who(facts, contact.process)}: {connection.sent} bytes to and {connection.received} from {shown(connection.target)}, encrypted"
+            text = (
+                f"{who(facts, contact.process)}: {connection.sent} bytes to and {connection.received} from "
+                f"{shown(connection.target)}, encrypted"
+            )
             found.setdefault(bare(contact.host), ([], contact.process))[0].append(of_connection(connection, text))
     for host, (evidence, process) in found.items():
         yield Finding(

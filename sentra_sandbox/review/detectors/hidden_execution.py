@@ -21,7 +21,8 @@ FILELESS = FindingClass(
     "A program was run from memory",
     "defense-evasion",
     Severity.HIGH,
-    "The program that ran has no file: it was put into memory (memfd) or its file was deleted before it was run. Nothing is left on disk to find.",
+    "The program that ran has no file: it was put into memory (memfd) or its file was deleted before it was run. Nothing is left on "
+    "disk to find.",
     "The image is in the trace: look at it by its hash. Refuse executing memory files if the program does not need it.",
     ("T1620", "T1027.011"),
     ("ASI05",),
@@ -32,7 +33,8 @@ MASQUERADING = FindingClass(
     "A program runs under a false name",
     "defense-evasion",
     Severity.HIGH,
-    "A process calls itself what it is not: a kernel thread ([kworker/...]) or a well-known system program, in its name or its first argument, or a program with such a name lies where none belongs.",
+    "A process calls itself what it is not: a kernel thread ([kworker/...]) or a well-known system program, in its name or its first "
+    "argument, or a program with such a name lies where none belongs.",
     "Compare the image's hash with the program whose name it bears. End it.",
     ("T1036.004", "T1036.005", "T1036.011"),
     ("ASI10",),
@@ -47,7 +49,8 @@ DROPPED = FindingClass(
     "Look at what wrote it. Mount temporary directories without permission to execute.",
     ("T1059", "T1564.001"),
     ("ASI05",),
-    "Builds and tests compile and run programs in temporary directories (configure, go run, cargo, pytest): what a compiler or linker wrote does not count.",
+    "Builds and tests compile and run programs in temporary directories (configure, go run, cargo, pytest): what a compiler or linker "
+    "wrote does not count.",
 )
 _KERNEL = re.compile(r"^\[?(?:kworker|kthreadd|ksoftirqd|migration|rcu_\w+|kswapd|kdevtmpfs|irq/|scsi_eh|jbd2|watchdog)[\w/:.\-]*\]?$")
 _SYSTEM = frozenset(
@@ -71,7 +74,8 @@ _SYSTEM = frozenset(
     }
 )
 _BUILDERS = frozenset({
-    "ld", "gold", "lld", "mold", "collect2", "gcc", "g++", "cc", "c++", "cc1", "clang", "clang++", "rustc", "cargo", "go", "link", "as", "tcc", "ldc2", "ghc", "ocamlopt", "strip",
+    "ld", "gold", "lld", "mold", "collect2", "gcc", "g++", "cc", "c++", "cc1", "clang", "clang++", "rustc", "cargo", "go", "link", "as",
+    "tcc", "ldc2", "ghc", "ocamlopt", "strip",
     "objcopy", "install", "make", "ninja", "cmake", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu-ld", "ld.bfd", "ld.lld",
 })  # fmt: skip
 _PR_SET_NAME = re.compile(r"PR_SET_NAME[^\"]*\"([^\"]*)\"|^15, *\"?([^\"]*)\"?")
@@ -174,9 +178,10 @@ def _dropped(facts: Facts) -> Iterator[Finding]:
             wrote.setdefault(path, access)
     seen: set[str] = set()
     for fact, image in executions(facts):
-        access = wrote.get(image.path)
-        if access is None or access.seq > image.seq or image.path in seen or image.fileless:
+        written = wrote.get(image.path)
+        if written is None or written.seq > image.seq or image.path in seen or image.fileless:
             continue
+        access = written
         writer = facts.processes.get(access.process)
         built = writer is not None and any(family(one.path) in _BUILDERS for one in writer.images)
         if (

@@ -19,12 +19,14 @@ INJECTED = FindingClass(
     "A library is forced into programs",
     "defense-evasion",
     Severity.HIGH,
-    "The environment of a program names a library that the loader puts into it before anything else (LD_PRELOAD, LD_AUDIT). Such a library can read what the program holds and "
+    "The environment of a program names a library that the loader puts into it before anything else (LD_PRELOAD, LD_AUDIT). Such a "
+    "library can read what the program holds and "
     "change what it does, without a change to the program.",
     "Look at the library and at who set the variable. Take it out of the environment.",
     ("T1574.006",),
     ("ASI05",),
-    "Allocators (jemalloc, tcmalloc), faketime, fakeroot, sanitizers and stdbuf work this way; libraries of system directories that the run did not write have a low severity. "
+    "Allocators (jemalloc, tcmalloc), faketime, fakeroot, sanitizers and stdbuf work this way; libraries of system directories that "
+    "the run did not write have a low severity. "
     "What was in the environment before the run began does not count.",
 )
 SYSTEM_WIDE = FindingClass(
@@ -32,7 +34,8 @@ SYSTEM_WIDE = FindingClass(
     "A library is forced into every program",
     "persistence",
     Severity.CRITICAL,
-    "/etc/ld.so.preload was written: the loader puts the libraries it names into every program of the machine that starts from now on. Rootkits hide this way.",
+    "/etc/ld.so.preload was written: the loader puts the libraries it names into every program of the machine that starts from now "
+    "on. Rootkits hide this way.",
     "Delete the file from a rescue system and look for the library it names.",
     ("T1574.006", "T1014"),
     ("ASI10",),

@@ -20,11 +20,13 @@ WIPED = FindingClass(
     "Logs or histories were wiped",
     "defense-evasion",
     Severity.MEDIUM,
-    "The program removed or emptied records of what was done on the machine: the history of shells, system logs, logins. Whoever does that has something to hide.",
+    "The program removed or emptied records of what was done on the machine: the history of shells, system logs, logins. Whoever does "
+    "that has something to hide.",
     "The sandbox's own trace is out of reach of the program and complete. Restore the logs from where they are forwarded to.",
     ("T1070.002", "T1070.003"),
     ("ASI10",),
-    "Log rotation, and programs that trim their own history by writing a new file and renaming it, do not count. Logs inside the workspace are the project's.",
+    "Log rotation, and programs that trim their own history by writing a new file and renaming it, do not count. Logs inside the "
+    "workspace are the project's.",
 )
 _AGENT_LOGS = re.compile(
     r"/\.(?:claude|codex|cursor|gemini|aider)[^/]*/(?:projects|sessions|logs|history)[/.].*|/\.aider\.(?:chat|input)\.history\.md$|/\.claude/history\.jsonl$"

@@ -1,4 +1,4 @@
-"""Descriptions of tools that give orders to the model: hidden text, instructions behind the user's back, or another description than before.
+"""Descriptions of tools that give orders to the model: hidden text, orders behind the user's back, or another description than before.
 
 Evidence: the request or answer that holds the description (a model's ``tools``, an MCP server's ``tools/list`` over HTTP or a pipe) with an
 excerpt; for a change, both descriptions with their hashes.
@@ -24,12 +24,14 @@ POISONED = FindingClass(
     "A tool's description gives orders",
     "prompt-injection",
     Severity.HIGH,
-    "The description of a tool holds text that is meant for the model and not for its user: hidden characters, orders to read credentials or to keep something from the user, commands to run. "
+    "The description of a tool holds text that is meant for the model and not for its user: hidden characters, orders to read "
+    "credentials or to keep something from the user, commands to run. "
     "Models obey descriptions; the tool need not even be called.",
     "Take the server of the tool out of the MCP configuration. Pin servers to versions whose descriptions were read.",
     ("T1195.002", "T1565.001"),
     ("ASI04", "ASI01", "LLM01:2025"),
-    "Descriptions that say how to use the tool, or that quote attacks in documentation. An order alone, without secrets, commands or secrecy, has a low severity.",
+    "Descriptions that say how to use the tool, or that quote attacks in documentation. An order alone, without secrets, commands or "
+    "secrecy, has a low severity.",
 )
 CHANGED = FindingClass(
     "SEN-161",
@@ -40,7 +42,8 @@ CHANGED = FindingClass(
     "Compare both descriptions. Pin the server to a version, or refuse changes of approved tools.",
     ("T1195.002", "T1554"),
     ("ASI04",),
-    "Tools whose descriptions hold a date or a list of files change harmlessly: low severity when only the program itself offers them to its model.",
+    "Tools whose descriptions hold a date or a list of files change harmlessly: low severity when only the program itself offers them "
+    "to its model.",
 )
 _BODY_MAX = 4 << 20
 _TOOLS_MAX = 20_000
@@ -126,8 +129,10 @@ def _poison(text: str) -> tuple[Severity, str, str]:
     order, secret, command = instructions.imperative(text), instructions.sensitive(text), instructions.dangerous(text)
     if command:
         return Severity.HIGH, "holds a command that fetches and runs something, or sends secrets", command
-    if order and (secret or "user" in order.lower() or order.startswith("<")):
-        return Severity.HIGH, f"gives orders{' about credentials' if secret else ' behind the user’s back'}", order
+    if bad := instructions.overriding(text):
+        return Severity.HIGH, "gives orders behind the user's back", bad
+    if order and secret:
+        return Severity.HIGH, "gives orders about credentials", order
     if order:
         return Severity.LOW, "gives orders to the model", order
     return Severity.INFO, "", ""

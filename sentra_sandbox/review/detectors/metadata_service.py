@@ -20,9 +20,11 @@ METADATA = FindingClass(
     "The instance metadata service was asked",
     "credential-access",
     Severity.HIGH,
-    "The program contacted the address at which clouds hand the machine's own credentials to any process on it. An agent that is led there can take over "
+    "The program contacted the address at which clouds hand the machine's own credentials to any process on it. An agent that is led "
+    "there can take over "
     "what the machine may do in the cloud.",
-    "Keep the address refused (it is by default). Give the program the credentials it needs by name, or require session tokens (IMDSv2) with a hop limit of 1.",
+    "Keep the address refused (it is by default). Give the program the credentials it needs by name, or require session tokens "
+    "(IMDSv2) with a hop limit of 1.",
     ("T1552.005",),
     ("ASI03",),
     "Cloud SDKs probe the service once when they find no other credentials: without a request for credentials this has a low severity.",
@@ -74,7 +76,9 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
         METADATA,
         severity,
         Confidence.HIGH if tries else Confidence.MEDIUM,
-        f"{who(facts, process)} {'got credentials from' if answered or taken else 'asked for credentials at' if credentials else 'contacted'} the instance metadata service.",
+        f"{who(facts, process)} "
+        f"{'got credentials from' if answered or taken else 'asked for credentials at' if credentials else 'contacted'} the instance "
+        f"metadata service.",
         "instance metadata service",
         ordered(evidence),
         process,

@@ -32,7 +32,8 @@ _PROTOCOL = re.compile(
     rb'"method"\s*:\s*"(?:mining\.(?:subscribe|authorize|submit|extranonce\.subscribe)|eth_submitLogin|eth_submitHashrate)"|"method"\s*:\s*"login"[^}]{0,400}"(?:agent|pass|algo)"'
 )
 _ARGUMENT = re.compile(
-    r"stratum(?:\+|2\+)?(?:tcp|ssl|tls)?://|^--(?:donate-level|coin=|algo=(?:rx|cn|kawpow|randomx|ethash)|cpu-max-threads-hint|randomx-)|^-a$"
+    r"stratum(?:\+|2\+)?(?:tcp|ssl|tls)?://|^--(?:donate-level|coin=|algo=(?:rx|cn|kawpow|randomx|ethash)|cpu-max-threads-hint"
+    r"|randomx-)|^-a$"
 )
 _PROGRAMS = {
     "xmrig",
@@ -100,7 +101,10 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
     lasted = fact_of is not None and (fact_of.ended_ns or facts.run.duration_ns) - fact_of.started_ns > _LONG_NS
     confidence = Confidence.PROVEN if protocol else Confidence.HIGH if (named and pools) or (pools and lasted) else Confidence.MEDIUM
     severity = Severity.HIGH if protocol or named or lasted else Severity.MEDIUM
-    summary = f"{who(facts, process)} {'speaks the protocol of mining pools' if protocol else 'looks like a miner' if named else 'contacted a mining pool'}."
+    summary = (
+        f"{who(facts, process)} "
+        f"{'speaks the protocol of mining pools' if protocol else 'looks like a miner' if named else 'contacted a mining pool'}."
+    )
     yield Finding(MINER, severity, confidence, summary, "miner", ordered(evidence), process)
 
 

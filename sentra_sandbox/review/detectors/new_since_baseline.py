@@ -18,11 +18,13 @@ NEW = FindingClass(
     "Something is new against the baseline",
     "policy",
     Severity.LOW,
-    "The run used a program, host, place or tool that the runs of its baseline had not used. That is what a change of the program, of its instructions or of its packages looks like.",
-    "If it is meant to be so, save the baseline again (baseline save). If not, look at what led to it.",
+    "The run used a program, host, place or tool that the runs of its baseline had not used. That is what a change of the program, of its "
+    "instructions or of its packages looks like.",
+    "If it is meant to be so, save the baseline again (--save-baseline). If not, look at what led to it.",
     ("T1554",),
     ("ASI10",),
-    "Names that differ from run to run (process ids, dates, temporary names) are normalised before comparing. A baseline of one short run knows little.",
+    "Names that differ from run to run (process ids, dates, temporary names) are normalised before comparing. A baseline of one short run "
+    "knows little.",
 )
 _SEVERITY = {"host": Severity.MEDIUM, "executable": Severity.MEDIUM, "program": Severity.MEDIUM, "tool": Severity.LOW, "path": Severity.LOW}
 

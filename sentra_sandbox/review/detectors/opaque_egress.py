@@ -24,20 +24,24 @@ DERIVED = FindingClass(
     "Data left that may be derived from a secret",
     "exfiltration",
     Severity.MEDIUM,
-    "A process that had read a secret, or took output of one that had, then sent bytes that the review could not look into or that do not show the secret. "
+    "A process that had read a secret, or took output of one that had, then sent bytes that the review could not look into or that do "
+    "not show the secret. "
     "This is the order of events and their sizes, no proof: content may have been transformed beyond recognition.",
-    "Look at the program that sent it, and at what it computed between reading and sending. Run it again with a canary in place of the secret, "
+    "Look at the program that sent it, and at what it computed between reading and sending. Run it again with a canary in place of "
+    "the secret, "
     "or with TLS interception, to be sure.",
     ("T1041", "T1567"),
     ("ASI02",),
-    "Programs that read a key and use it to sign or to log in, over connections that are passed through, look the same: low severity where nothing else speaks for it.",
+    "Programs that read a key and use it to sign or to log in, over connections that are passed through, look the same: low severity "
+    "where nothing else speaks for it.",
 )
 OPAQUE = FindingClass(
     "SEN-003",
     "Encrypted bytes left after a secret was read",
     "exfiltration",
     Severity.HIGH,
-    "After a secret was read, the same lineage of processes sent bytes that look encrypted (no known format, as random as they can be) to a host that no rule "
+    "After a secret was read, the same lineage of processes sent bytes that look encrypted (no known format, as random as they can "
+    "be) to a host that no rule "
     "of the policy names. Encrypting before sending is how theft is hidden from inspection.",
     "Treat the secret as stolen unless the program can be explained. Deny the host; run again with a canary to see what is sent.",
     ("T1027", "T1048.002", "T1132.001"),

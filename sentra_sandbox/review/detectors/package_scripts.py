@@ -22,9 +22,11 @@ REACHES_OUT = FindingClass(
     "A package's script talked to a host that is no registry",
     "supply-chain",
     Severity.HIGH,
-    "While packages were being installed, code of a package (postinstall, setup.py, a build backend) contacted a host that is no package registry. Malicious packages "
+    "While packages were being installed, code of a package (postinstall, setup.py, a build backend) contacted a host that is no "
+    "package registry. Malicious packages "
     "act at this moment, before anything of them is imported.",
-    "Install with scripts off (npm --ignore-scripts, pip --only-binary :all:), allow only registries in the network policy, and look at the package.",
+    "Install with scripts off (npm --ignore-scripts, pip --only-binary :all:), allow only registries in the network policy, and look "
+    "at the package.",
     ("T1195.002", "T1059"),
     ("ASI04", "LLM03:2025"),
     "Packages that download prebuilt parts from code hosts, and node-gyp's headers: low severity. Declared hosts do not count.",
@@ -35,7 +37,8 @@ READS = FindingClass(
     "supply-chain",
     Severity.HIGH,
     "Code of a package read a file that holds credentials while the package was being installed. No build needs that.",
-    "Treat the credentials as stolen if anything left afterwards. Take the package out, report it to its registry, and install with scripts off.",
+    "Treat the credentials as stolen if anything left afterwards. Take the package out, report it to its registry, and install with "
+    "scripts off.",
     ("T1195.002", "T1552.001"),
     ("ASI04", "LLM03:2025"),
     "npm reads .npmrc, git reads its own credentials for packages from repositories: those do not count.",
@@ -89,7 +92,10 @@ def _reaching(facts: Facts) -> Iterable[Finding]:
             found.setdefault(bare(query.name), (process, above, [], True))[2].append(of_query(query))
     for host, (process, above, evidence, refused) in found.items():
         usual = ends_in(host, DOWNLOADS)
-        summary = f"{who(facts, process)}, started by {above[2]}, {'tried to contact' if refused else 'contacted'} {shown(host)}, which is no package registry."
+        summary = (
+            f"{who(facts, process)}, started by {above[2]}, {'tried to contact' if refused else 'contacted'} {shown(host)}, which is "
+            f"no package registry."
+        )
         yield Finding(
             REACHES_OUT,
             Severity.LOW if usual else Severity.HIGH,

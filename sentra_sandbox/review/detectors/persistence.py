@@ -1,4 +1,4 @@
-"""Something was installed that runs again later, when the agent is gone: shell start-up files, cron, systemd, autostart, SSH keys, Python start-up.
+"""Something was installed that runs again when the agent is gone: shell start-up files, cron, systemd, autostart, SSH keys, Python.
 
 Evidence: the write (or rename, or link) with the path it ended at and what was written; the programs ``crontab``, ``systemctl enable``,
 ``at``. A write that was refused counts as tried. Files of the workspace are not the owner's start-up files, and what package installers put
@@ -24,19 +24,22 @@ STARTUP = FindingClass(
     "A start-up place was written",
     "persistence",
     Severity.HIGH,
-    "A file was written that the system or the user's shell runs by itself at the next login, boot or moment of a schedule (rc file, cron, systemd unit, autostart, "
+    "A file was written that the system or the user's shell runs by itself at the next login, boot or moment of a schedule (rc file, "
+    "cron, systemd unit, autostart, "
     "accounts). Code there outlives the agent and runs outside the sandbox.",
     _REMEDY,
     ("T1546.004", "T1053.003", "T1543.002", "T1547.013"),
     ("ASI10", "ASI05"),
-    "Installers of version managers (nvm, rustup, conda) add lines to rc files; dotfile managers write them. Files of these names inside the workspace do not count.",
+    "Installers of version managers (nvm, rustup, conda) add lines to rc files; dotfile managers write them. Files of these names "
+    "inside the workspace do not count.",
 )
 AUTHORIZED = FindingClass(
     "SEN-021",
     "SSH access was opened",
     "persistence",
     Severity.HIGH,
-    "A file that decides who may log in by SSH was written (authorized_keys, sshd's configuration). Whoever holds the private key can come in from then on.",
+    "A file that decides who may log in by SSH was written (authorized_keys, sshd's configuration). Whoever holds the private key can "
+    "come in from then on.",
     "Compare the keys in the file with those you know and take the others out. Deny agents writing below ~/.ssh.",
     ("T1098.004",),
     ("ASI03", "ASI10"),
@@ -47,11 +50,13 @@ PYTHON = FindingClass(
     "Code was put where every Python start runs it",
     "persistence",
     Severity.HIGH,
-    "sitecustomize.py, usercustomize.py and lines of .pth files that begin with 'import' run at every start of that Python, whatever program it runs.",
+    "sitecustomize.py, usercustomize.py and lines of .pth files that begin with 'import' run at every start of that Python, whatever "
+    "program it runs.",
     "Look at the file, take it out, and reinstall the packages of that environment.",
     ("T1546", "T1574"),
     ("ASI04", "ASI05"),
-    "Installers write .pth files (editable installs, setuptools) into environments: those do not count, nor .pth files that only name directories.",
+    "Installers write .pth files (editable installs, setuptools) into environments: those do not count, nor .pth files that only name "
+    "directories.",
 )
 _SCHEDULERS = {"crontab", "at", "batch", "systemctl", "update-rc.d", "chkconfig", "loginctl", "useradd", "usermod", "visudo"}
 _SYSTEMCTL = {"enable", "link", "reenable", "preset", "add-wants"}

@@ -21,15 +21,18 @@ PERSONAL = FindingClass(
     "Data about persons is in prompts",
     "privacy",
     Severity.MEDIUM,
-    "Texts that went to a language model hold data about several persons (counted by kind, check digits verified). The provider of the model processes them from then on, which may need a contract and a legal basis.",
+    "Texts that went to a language model hold data about several persons (counted by kind, check digits verified). The provider of "
+    "the model processes them from then on, which may need a contract and a legal basis.",
     "Keep such data out of prompts, replace it by pseudonyms before sending, or use a provider and region that you have an agreement with.",
     ("T1213",),
     ("LLM02:2025",),
-    "Mail addresses of authors in logs of version control: addresses alone have a low severity below fifty. Test numbers of cards and example domains do not count.",
+    "Mail addresses of authors in logs of version control: addresses alone have a low severity below fifty. Test numbers of cards and "
+    "example domains do not count.",
 )
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@((?:[\w-]{1,63}\.){1,4}[A-Za-z]{2,12})\b")
 _PHONE = re.compile(
-    r"(?<![\w.+/-])(?:\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,3}|\(\d{3}\) \d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w-])"
+    r"(?<![\w.+/-])(?:\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,3}|\(\d{3}\) \d{3}-\d{4}"
+    r"|\d{3}-\d{3}-\d{4})(?![\w-])"
 )
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.-])(?:3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2456]\d{3}(?:[ -]?\d{4}){3})(?![\d-])")

@@ -19,11 +19,13 @@ MEMORY = FindingClass(
     "The memory of another process was reached for",
     "credential-access",
     Severity.HIGH,
-    "The program attached to another process, or read or wrote its memory or took its descriptors. Secrets that are nowhere on disk are stolen this way, and code is put into programs that are trusted.",
+    "The program attached to another process, or read or wrote its memory or took its descriptors. Secrets that are nowhere on disk "
+    "are stolen this way, and code is put into programs that are trusted.",
     "Find out which process was meant. Keep ptrace refused (the sandbox does), and run agents as a user of their own.",
     ("T1055.008", "T1055.009", "T1003.007"),
     ("ASI03", "ASI05"),
-    "Debuggers, profilers (py-spy, perf) and crash handlers do this to their own children: low severity. A process that looks at itself does not count.",
+    "Debuggers, profilers (py-spy, perf) and crash handlers do this to their own children: low severity. A process that looks at "
+    "itself does not count.",
 )
 _CALLS = {"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise"}
 _MEM_FILE = re.compile(r"^/proc/(self|thread-self|\d+)(?:/task/\d+)?/(mem|maps|environ)$")

@@ -1,4 +1,4 @@
-"""An instruction that came with untrusted content was followed: the text came in, was in a prompt, the model called a tool with it, and it was done.
+"""An instruction in untrusted content was followed: it came in, was in a prompt, the model called a tool with it, and it was done.
 
 Evidence, in order: where the text came from (an answer of a host, a file, a tool's result), the prompt that holds it, the answer of the
 model with the tool call whose arguments repeat it, and the action (a command with that text, a request to that host). Text that the user
@@ -29,12 +29,15 @@ FOLLOWED = FindingClass(
     "An injected instruction was followed",
     "prompt-injection",
     Severity.CRITICAL,
-    "Content that the agent had fetched or read gave it an order; the order was in a prompt, the model called a tool with its words, and the action was carried out. "
+    "Content that the agent had fetched or read gave it an order; the order was in a prompt, the model called a tool with its words, "
+    "and the action was carried out. "
     "Somebody who writes what the agent reads decides what it does.",
-    "Undo the action. Let actions that come from fetched content be confirmed by a person; keep reading and acting in different agents; allow hosts and commands by list.",
+    "Undo the action. Let actions that come from fetched content be confirmed by a person; keep reading and acting in different "
+    "agents; allow hosts and commands by list.",
     ("T1059", "T1204"),
     ("LLM01:2025", "ASI01", "ASI02"),
-    "Instructions for use in the documentation of what the user asked for look alike (install commands in a README). What the user's own prompt says does not count.",
+    "Instructions for use in the documentation of what the user asked for look alike (install commands in a README). What the user's "
+    "own prompt says does not count.",
 )
 SEEN = FindingClass(
     "SEN-171",

@@ -25,13 +25,15 @@ SENT = FindingClass(
     "A secret was sent out",
     "exfiltration",
     Severity.CRITICAL,
-    "Bytes of a credential that the run had read were found in what it sent to a host that the credential does not belong to. Codings (base64, "
+    "Bytes of a credential that the run had read were found in what it sent to a host that the credential does not belong to. Codings "
+    "(base64, "
     "hex, gzip, splitting, DNS labels and others) were taken off before comparing, so the bytes themselves are the proof.",
     "Revoke and replace the credential now. Then deny the host in the network policy, and deny reading the file in the file policy if the "
     "program does not need it.",
     ("T1552.001", "T1041", "T1567"),
     ("ASI02", "LLM02:2025"),
-    "A key sent to its own provider, to the host of its own entry in a credential file, or by the client that owns the file (git, npm, docker) in a "
+    "A key sent to its own provider, to the host of its own entry in a credential file, or by the client that owns the file (git, "
+    "npm, docker) in a "
     "header is no finding. A service with a host name of its own may need to be declared as an owner.",
 )
 PROVEN_BITS, LIKELY_BITS = 64.0, 32.0
@@ -68,7 +70,7 @@ def leaves(facts: Facts, sighting: Sighting) -> bool:
         return False
     if sighting.secret.kind == "metadata" and is_metadata(sighting.to):
         return False
-    in_header = sighting.channel == "http-header" and not sighting.secret.kind == "canary"
+    in_header = sighting.channel == "http-header" and sighting.secret.kind != "canary"
     return not (in_header and any(p.search(sighting.secret.name) and runs_as(facts, sighting.process, names) for p, names in _OWN_CLIENT))
 
 
@@ -90,7 +92,10 @@ def sent_evidence(facts: Facts, sighting: Sighting) -> list[Evidence]:
         text = f"{who(facts, flow.source)} hands {flow.size} bytes to {who(facts, flow.target)} ({flow.kind} {shown(flow.name, 60)})"
         evidence.append(Evidence(flow.first_seq, text, pid_of(facts, flow.source)))
     coding = f" as {sighting.coding}" if sighting.coding else ""
-    text = f"{sighting.size} bytes of {shown(sighting.secret.name)} go to {shown(sighting.to)} in {sighting.channel}{coding} ({sighting.bits:.0f} bits match)"
+    text = (
+        f"{sighting.size} bytes of {shown(sighting.secret.name)} go to {shown(sighting.to)} in {sighting.channel}{coding} "
+        f"({sighting.bits:.0f} bits match)"
+    )
     for seq in sighting.seqs[:16]:
         evidence.append(
             Evidence(seq, text, pid_of(facts, sighting.process), offset=sighting.offset, size=sighting.size, exchange=sighting.exchange)
@@ -115,7 +120,8 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
             SENT,
             severity,
             Confidence.PROVEN if proven else Confidence.HIGH,
-            f"{who(facts, found[0].process)} {tried} {shown(names[0])}{f' and {len(names) - 1} more' if names[1:] else ''} to {shown(host)} "
+            f"{who(facts, found[0].process)} {tried} {shown(names[0])}{f' and {len(names) - 1} more' if names[1:] else ''} to "
+            f"{shown(host)} "
             f"({found[0].channel}, {shown(codings, 80)}).",
             f"{shown(source)} → {shown(host)}",
             ordered(evidence),

@@ -21,9 +21,11 @@ IN_PROMPT = FindingClass(
     "A secret is in a prompt",
     "exfiltration",
     Severity.HIGH,
-    "A credential that the run had read is in the text that it sent to a language model. The provider of the model has it now, it may be in its logs, "
+    "A credential that the run had read is in the text that it sent to a language model. The provider of the model has it now, it may "
+    "be in its logs, "
     "and the model can repeat it in any later answer or tool call.",
-    "Replace the credential. Keep credential files out of what the agent reads into its context, or have them masked before they become a prompt.",
+    "Replace the credential. Keep credential files out of what the agent reads into its context, or have them masked before they "
+    "become a prompt.",
     ("T1552.001", "T1567"),
     ("LLM02:2025", "ASI02"),
     "Placeholders and example values are no secrets. The key by which the model's API is called is in a header, which does not count.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 
 from sentra_sandbox.review.facts import FileAccess
@@ -214,7 +215,8 @@ class FileUses:
         dirfd, argument = _SYMLINKS[self._names[event.nr]]
         new = self._path(event, dirfd, argument, follow_last=False)
         target = escape(_raw(event, 0))
-        self._add(process, "link", target, event, failed=_failed(event), target=new)
+        leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(new), target))
+        self._add(process, "link", leads_to, event, failed=_failed(event), target=new)
         if event.result >= 0 and target:
             self._paths.linked(new, target)
 

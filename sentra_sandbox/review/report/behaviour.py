@@ -168,9 +168,10 @@ def _files(facts: Facts) -> tuple[dict[str, FileUse], int]:
             continue
         if access.path in ours and access.kind == "write":
             continue
-        use = files.get(access.path)
+        path = access.target if access.kind == "link" and access.target else access.path  # what it leads to is not changed
+        use = files.get(path)
         if use is None:
-            use = files[access.path] = FileUse(access.path, is_outside(access.path, facts.workspace), access)
+            use = files[path] = FileUse(path, is_outside(path, facts.workspace), access)
         use.kinds[access.kind] = use.kinds.get(access.kind, 0) + 1
         use.processes.add(access.process)
         if access.kind in ("read", "map"):

@@ -1,0 +1,9 @@
+# does: makes a new repository: git writes its sample hooks
+# kind: benign
+# fast: yes
+git init -q fresh
+cd fresh
+echo one > one.txt
+git add one.txt
+git commit -q -m One
+git gc -q
