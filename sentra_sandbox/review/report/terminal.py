@@ -90,9 +90,9 @@ class _Screen:
         """Title, summary (with ``wrapped`` in up to three lines), then evidence."""
         shown = self.shown
         severity = finding.severity.name
-        title = self._cut(
-            f" {shown.text(finding.kind.id, 100)} {shown.text(finding.kind.title)} ({finding.confidence.name.lower()})", self.width - len(severity)
-        )
+        confidence = finding.confidence.name.lower()
+        title = f" {shown.text(finding.kind.id, 100)} {shown.text(finding.kind.title)} ({confidence})"
+        title = self._cut(title, self.width - len(severity))
         summary = [shown.text(finding.summary)]
         if wrapped and not self.verbose:
             summary = textwrap.wrap(summary[0], self.width - 2, max_lines=3, placeholder="...") or summary
