@@ -242,7 +242,7 @@ def test_html_of_hostile_texts_stays_whole(text: str) -> None:
 def test_html_of_a_huge_run_is_bounded() -> None:
     run = Made()
     agent = run.process("/usr/bin/python3", "agent.py")
-    for n in range(1500):
+    for n in range(2000):
         run.process(f"/usr/bin/tool{n}", "x" * 400, parent=n % 50 + 1)
     for n in range(6000):
         run.write(agent, f"out/{'d' * 200}/{n}", b"line\n" * 20)
