@@ -21,7 +21,7 @@ nav{font-size:.92em}nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem
 nav .count{color:var(--dim)}
 @media(min-width:1080px){.frame{display:grid;grid-template-columns:11.5rem minmax(0,1fr);gap:0 2.2rem;padding:1.6rem 2rem}
 nav{position:sticky;top:1.6rem;align-self:start}nav ul{display:block}nav li{padding:.16rem 0}}
-main{min-width:0}
+main{min-width:0;overflow-x:clip}
 .verdict{border:1px solid var(--line);border-left:8px solid var(--dim);border-radius:8px;padding:1rem 1.2rem;background:var(--soft)}
 .verdict.findings{border-left-color:var(--c4)}.verdict.no-findings{border-left-color:var(--ok)}
 .verdict.incomplete{border-left-color:var(--c2)}
@@ -50,6 +50,8 @@ table{border-collapse:collapse;width:100%;font-size:.92em}
 th,td{text-align:left;padding:.28rem .7rem .28rem 0;vertical-align:top;border-bottom:1px solid var(--line)}
 th{color:var(--dim);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td code{overflow-wrap:anywhere}
+@media(max-width:760px){table{width:max-content;min-width:100%}td{max-width:17rem}td code{overflow-wrap:break-word}}
+.verdict h1 .dim{font-size:.95rem;font-weight:400}
 svg{display:block;width:100%;overflow:visible}svg text{fill:var(--fg);font:12px system-ui,sans-serif}svg .t2{fill:var(--dim)}
 .lane{stroke:var(--line);stroke-width:1}.bar{fill:var(--bar)}.bar2{fill:var(--bar2)}.tick{fill:var(--dim)}
 .k4{fill:var(--c4)}.k3{fill:var(--c3)}.k2{fill:var(--c2)}.k1{fill:var(--c1)}.k0{fill:var(--c0)}
