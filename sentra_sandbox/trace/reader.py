@@ -123,6 +123,13 @@ class Trace:
                 return entries
         return [(block.header.first_seq, block.offset) for block in self._blocks.blocks()]
 
+    def block_events(self, offset: int) -> list[Event]:
+        """The events of the block at ``offset`` (see ``index``). Raises ``TraceError``."""
+        block = self._blocks.block_at(offset)
+        if block is None:
+            raise self._blocks.damaged("no block where the index has one", offset)
+        return self._blocks.events(block, self._resolve)
+
     def event(self, seq: int) -> Event:
         """The event with this number. Raises ``UsageError`` if the run has none, ``TraceError`` if it is damaged."""
         for event in self.events(seq):

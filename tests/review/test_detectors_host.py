@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from build import HOME, Made
 
+from build import HOME, Made
 from sentra_sandbox.review.detectors import (
     code_path_persistence,
     destruction,
@@ -124,7 +124,7 @@ def test_git_init_clone_and_hook_managers_are_quiet() -> None:
 @pytest.mark.parametrize("path", ["AGENTS.md", ".github/workflows/ci.yml", ".cursorrules", ".mcp.json", ".vscode/tasks.json"])
 def test_own_project_files_are_low(path: str) -> None:
     run = Made()
-    run.write(agent(run), path, b"Use four spaces. Run the tests with make test.\n")
+    run.write(agent(run), path, b"# Notes for agents:\nUse four spaces. Run the tests with make test.\n")
     (finding,) = run.found(code_path_persistence.DETECTOR)
     assert finding.severity == Severity.LOW
 

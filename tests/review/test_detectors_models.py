@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from build import Made
-
 from sentra_sandbox.review.detectors import mcp_poisoning, prompt_injection
 from sentra_sandbox.review.findings import Severity
 

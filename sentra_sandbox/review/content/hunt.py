@@ -119,7 +119,8 @@ class _Hunter:
         start = min(at for at, _ in pieces.places)
         end = max(at + size for at, size in pieces.places)
         seqs = _events(marks, pieces.places)
-        if max(seqs, default=stream.first_seq) < secret.source_seq and secret.kind != "canary":
+        last, got = max(seqs, default=stream.first_seq), secret.source_seq
+        if (last < got or (last == got and stream.channel != "raw")) and secret.kind != "canary":  # sendfile gets and sends in one call
             return
         if stream.joined and bits <= self.best.get((secret, stream.channel, stream.to), 0.0) * 1.01:
             return
@@ -243,7 +244,9 @@ def hunt(facts: Facts, canaries: tuple[tuple[str, bytes], ...]) -> Sightings:
     for stream in later:  # what is put together counts only where it shows more than its parts
         hunter.look(stream)
     from sentra_sandbox.review.content.lineage import lineage
+    from sentra_sandbox.review.content.substitution import substituted
 
+    sightings.found += substituted(facts, sightings)
     sightings.found.sort(key=lambda sighting: (sighting.seqs[0], sighting.secret.name, sighting.channel))
     sightings.lineage = lineage(facts, sightings, hunter.opaque)
     return sightings

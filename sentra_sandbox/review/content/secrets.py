@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -70,6 +71,7 @@ def _got(facts: Facts) -> list[Secret]:
     return sorted(got, key=lambda secret: (secret.source_seq, secret.kind == "token"))
 
 
+@lru_cache(maxsize=65536)
 def credential_form(path: str) -> tuple[str, tuple[str, ...]] | None:
     """How a credential file is written and whose it is; None for other files, ``public`` for those that only look like one."""
     for pattern, form, owners in CREDENTIAL_FILES:

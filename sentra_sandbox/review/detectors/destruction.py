@@ -1,4 +1,4 @@
-"""Files were destroyed: deleted in numbers outside the workspace, whole repositories or homes removed, or many files replaced by encrypted ones.
+"""Files were destroyed: deleted in numbers outside the workspace, whole repositories removed, or many files replaced by encrypted ones.
 
 Evidence: the deletions (first and last ones, and their number), the command, the writes with the entropy of what was written. Temporary
 files, caches, build results and what the run itself had created do not count.
@@ -45,6 +45,7 @@ _MANY, _MANY_ENCRYPTED = 10, 5
 _SAMPLE = 500
 _VCS = re.compile(r"/\.(?:git|hg|svn)(?:/(?:HEAD|config|objects|refs)(?:/.*)?)?$")
 _WIPES = re.compile(r"^(?:-[a-zA-Z]*r[a-zA-Z]*|--recursive)$")
+_FORCES = frozenset({"--force", "-f", "--mirror", "--delete", "-d", "--prune"})
 _NOTE = re.compile(
     r"(?i)/(?:read_?me|how_?to|recover|restore|decrypt|!+)[^/]*(?:decrypt|recover|restore|files|ransom|encrypted)[^/]*\.(?:txt|html|hta|md)$"
 )
@@ -53,6 +54,20 @@ _NOTE = re.compile(
 def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
     yield from _deleted(facts)
     yield from _encrypted(facts)
+    yield from _forced(facts)
+
+
+def _forced(facts: Facts) -> Iterator[Finding]:
+    """Pushes that replace or remove what the server has. Low: people rebase and force their own branches every day."""
+    for fact, image in executions(facts):
+        words = image.argv[1:]
+        if family(image.path) != "git" or "push" not in words:
+            continue
+        after = words[words.index("push") + 1 :]
+        forced = [word for word in after if word in _FORCES or (len(word) > 1 and word[0] in "+:")]
+        if forced:
+            summary = f"{who(facts, fact.number)} made a remote repository drop what it had: git push {shown(forced[0], 60)}."
+            yield Finding(DELETED, Severity.LOW, Confidence.MEDIUM, summary, "git push by force", (of_exec(facts, fact, image),), fact.number)
 
 
 def _deleted(facts: Facts) -> Iterator[Finding]:

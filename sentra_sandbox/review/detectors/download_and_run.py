@@ -15,7 +15,7 @@ from sentra_sandbox.review.detectors.contacts import Contact, contacts
 from sentra_sandbox.review.detectors.evidence import of_exchange, of_exec, of_file, ordered, pid_of, shown, who, written_bytes
 from sentra_sandbox.review.detectors.hosts import REGISTRIES, bare, declared, ends_in, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
 from sentra_sandbox.review.detectors.programs import FETCHERS, executions, family, installer_above, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, FileAccess, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -66,11 +66,7 @@ def _piped(facts: Facts) -> Iterator[Finding]:
         if not (is_shell(image) or is_interpreter(image)) or not _reads_program(image):
             continue
         for process, contact in fetchers.items():
-            hops = [
-                flow
-                for flow in way(facts, process, fact.number, contact.seq, facts.events)
-                if flow.kind in ("pipe", "file", "socket") and flow.size
-            ]
+            hops = way(facts, process, fact.number, contact.seq, facts.events, CHANNELS)
             if not hops or way_is_commands(facts, contact):
                 continue
             evidence = [contact.evidence(facts), of_exec(facts, fact, image)]

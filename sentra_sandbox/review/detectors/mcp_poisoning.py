@@ -1,4 +1,4 @@
-"""Descriptions of tools that give orders to the model: hidden text, instructions behind the user's back, or another description than before.
+"""Descriptions of tools that give orders to the model: hidden text, orders behind the user's back, or another description than before.
 
 Evidence: the request or answer that holds the description (a model's ``tools``, an MCP server's ``tools/list`` over HTTP or a pipe) with an
 excerpt; for a change, both descriptions with their hashes.

@@ -32,7 +32,8 @@ _PROTOCOL = re.compile(
     rb'"method"\s*:\s*"(?:mining\.(?:subscribe|authorize|submit|extranonce\.subscribe)|eth_submitLogin|eth_submitHashrate)"|"method"\s*:\s*"login"[^}]{0,400}"(?:agent|pass|algo)"'
 )
 _ARGUMENT = re.compile(
-    r"stratum(?:\+|2\+)?(?:tcp|ssl|tls)?://|^--(?:donate-level|coin=|algo=(?:rx|cn|kawpow|randomx|ethash)|cpu-max-threads-hint|randomx-)|^-a$"
+    r"stratum(?:\+|2\+)?(?:tcp|ssl|tls)?://|^--(?:donate-level|coin=|algo=(?:rx|cn|kawpow|randomx|ethash)|cpu-max-threads-hint"
+    r"|randomx-)|^-a$"
 )
 _PROGRAMS = {
     "xmrig",

@@ -14,8 +14,10 @@ from sentra_sandbox.views.connections import Connection
 from sentra_sandbox.views.exchanges import Exchange
 
 _MAGIC = (
-    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!",
-    b"OggS", b"ID3", b"fLaC", b"\x00\x00\x00\x18ftyp", b"\x00\x00\x00\x1cftyp", b"\x00\x00\x00\x20ftyp", b"\x1aE\xdf\xa3", b"\x7fELF", b"wOF2", b"PACK", b"PAR1",
+    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd",
+    b"7z\xbc\xaf", b"Rar!",
+    b"OggS", b"ID3", b"fLaC", b"\x00\x00\x00\x18ftyp", b"\x00\x00\x00\x1cftyp", b"\x00\x00\x00\x20ftyp", b"\x1aE\xdf\xa3", b"\x7fELF",
+    b"wOF2", b"PACK", b"PAR1",
     b"\x93NUMPY", b"SQLite format 3", b"II*\x00", b"MM\x00*", b"BM", b"\x00asm",
 )  # fmt: skip
 
@@ -52,8 +54,15 @@ def _destinations(facts: Facts) -> dict[int, Destination]:
     return found
 
 
-def way(facts: Facts, source: int, target: int, since: int, until: int) -> list[Flow]:
-    """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way."""
+CHANNELS = frozenset({"pipe", "file", "socket"})
+"""Kinds of flows that carry a stream of bytes; the others hand over what a process has when it begins."""
+
+
+def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: frozenset[str] | None = None) -> list[Flow]:
+    """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way.
+
+    ``kinds``: only by these, and only those that carried bytes.
+    """
     if source == target:
         return []
     leaving: dict[int, list[Flow]] = once(facts, "flows by source", _by_source)
@@ -62,6 +71,8 @@ def way(facts: Facts, source: int, target: int, since: int, until: int) -> list[
     for process in queue:
         after = reached[process][0]
         for flow in leaving.get(process, ()):
+            if kinds is not None and (flow.kind not in kinds or not flow.size):
+                continue
             if flow.target not in reached and flow.last_seq >= after and flow.first_seq <= until:
                 reached[flow.target] = (max(after, flow.first_seq), flow)
                 queue.append(flow.target)

@@ -1,4 +1,4 @@
-"""An instruction that came with untrusted content was followed: the text came in, was in a prompt, the model called a tool with it, and it was done.
+"""An instruction in untrusted content was followed: it came in, was in a prompt, the model called a tool with it, and it was done.
 
 Evidence, in order: where the text came from (an answer of a host, a file, a tool's result), the prompt that holds it, the answer of the
 model with the tool call whose arguments repeat it, and the action (a command with that text, a request to that host). Text that the user

@@ -16,7 +16,7 @@ from sentra_sandbox.review.detectors.derived import once
 from sentra_sandbox.review.detectors.evidence import command, of_call, of_exchange, of_exec, ordered, pid_of, shown, who
 from sentra_sandbox.review.detectors.hosts import bare, declared_hosts, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
 from sentra_sandbox.review.detectors.programs import NETWORK_TOOLS, executions, family, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -50,6 +50,7 @@ COMMANDS = FindingClass(
     "Build agents and task runners that fetch their jobs from a server do this by design: declare the host.",
 )
 _SOCKET = re.compile(r"^socket:(?:tcp|udp|sctp)?6?\s*:?\s*(?:.*->)?\s*(.*)$")
+_TALKERS = NETWORK_TOOLS - {"curl", "wget", "ssh", "scp", "sftp", "rsync"}
 _LINES_MAX = 20_000
 _SENT_MAX = 1 << 20
 
@@ -111,16 +112,15 @@ def _is_interactive(image: Execution) -> bool:
 def _raw(facts: Facts) -> list[Contact]:
     """Connections of processes to hosts outside in which bytes are exchanged as programs like: no HTTP, no TLS but of network tools."""
 
-    def choose(facts: Facts) -> list[Contact]:
-        tools = NETWORK_TOOLS - {"curl", "wget", "ssh", "scp", "sftp", "rsync"}
-        return [
-            contact
-            for contact in contacts(facts)
-            if contact.process and not is_loopback(contact.host) and contact.port != 53 and (contact.connection is None or contact.connection.protocol == "tcp")
-            and ((contact.is_raw and not runs_as(facts, contact.process, frozenset({"git", "ssh", "sshd"}))) or runs_as(facts, contact.process, tools))
-        ]  # fmt: skip
+    def wanted(contact: Contact) -> bool:
+        if not contact.process or is_loopback(contact.host) or contact.port == 53:
+            return False
+        if contact.connection is not None and contact.connection.protocol != "tcp":
+            return False
+        own = frozenset({"git", "ssh", "sshd"})
+        return (contact.is_raw and not runs_as(facts, contact.process, own)) or runs_as(facts, contact.process, _TALKERS)
 
-    return once(facts, "raw contacts", choose)
+    return once(facts, "raw contacts", lambda facts: [contact for contact in contacts(facts) if wanted(contact)])
 
 
 def _takes_commands(image: Execution) -> bool:
@@ -137,10 +137,8 @@ def _bridged(facts: Facts) -> Iterator[Finding]:
         return
     for contact in _raw(facts):
         for fact, image in shells:
-            there = way(facts, contact.process, fact.number, contact.seq, facts.events)
-            back = way(facts, fact.number, contact.process, image.seq, facts.events)
-            there = [flow for flow in there if flow.kind in ("pipe", "file", "socket") and flow.size]
-            back = [flow for flow in back if flow.kind in ("pipe", "file", "socket") and flow.size]
+            there = way(facts, contact.process, fact.number, contact.seq, facts.events, CHANNELS)
+            back = way(facts, fact.number, contact.process, image.seq, facts.events, CHANNELS)
             terminal = image.stdio[0].startswith(("/dev/pts/", "pty")) and _is_terminal_of(facts, fact, contact)
             encrypted = contact.connection is not None and contact.connection.tls is not None
             if not ((there and back) or terminal) or (encrypted and not runs_as(facts, contact.process, NETWORK_TOOLS)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import takewhile
 
 from sentra_sandbox.errors import TraceError
@@ -28,7 +29,7 @@ class EventStore:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._firsts: list[int] | None = None
+        self._index: list[tuple[int, int]] | None = None  # first event of each block, offset
         self._blocks: OrderedDict[int, dict[int, Event]] = OrderedDict()
         self._kept = 0
         self.spilled_from: dict[int, int] = {}  # call with a large buffer → its first DATA event
@@ -58,21 +59,23 @@ class EventStore:
     # ----
 
     def _block(self, seq: int) -> dict[int, Event]:
-        if self._firsts is None:
-            self._firsts = [first for first, _ in self._trace.index()]
-        firsts = self._firsts
-        at = bisect_right(firsts, seq) - 1
-        first = firsts[at] if at >= 0 else 0
+        if self._index is None:
+            self._index = self._trace.index()
+        at = bisect_right(self._index, (seq, 1 << 63)) - 1
+        first, offset = self._index[at] if at >= 0 else (0, 0)
         block = self._blocks.get(first)
-        if block is None:
-            end = firsts[at + 1] if at + 1 < len(firsts) else 1 << 64
-            block = {event.seq: event for event in takewhile(lambda event: event.seq < end, self._trace.events(first))}
-            self._blocks[first] = block
-            self._kept += len(block)
-            while self._kept > KEPT_EVENTS and len(self._blocks) > 1:
-                self._kept -= len(self._blocks.popitem(last=False)[1])
-        else:
+        if block is not None and (seq in block or at + 1 < len(self._index) or self._trace.finished):
             self._blocks.move_to_end(first)
+            return block
+        if self._trace.finished and at >= 0:
+            events: Iterable[Event] = self._trace.block_events(offset)
+        else:  # what is not yet in a block comes after the last one
+            end = self._index[at + 1][0] if at + 1 < len(self._index) else 1 << 64
+            events = takewhile(lambda event: event.seq < end, self._trace.events(first))
+        block = self._blocks[first] = {event.seq: event for event in events}
+        self._kept += len(block)
+        while self._kept > KEPT_EVENTS and len(self._blocks) > 1:
+            self._kept -= len(self._blocks.popitem(last=False)[1])
         return block
 
     def _of_call(self, event: Event, name: str) -> bytes:

@@ -159,11 +159,14 @@ def is_outside(path: str, workspace: str) -> bool:
 def _files(facts: Facts) -> tuple[dict[str, FileUse], int]:
     files: dict[str, FileUse] = {}
     failed = 0
+    ours = {shown.path for shown in facts.network.trust}  # bundles into which we put the run's certificate
     for access in facts.files:
         if access.failed:
             failed += 1
             continue
-        if access.kind == "stat" or not access.path or access.path.startswith(NOT_FILES):
+        if access.kind in ("stat", "list") or not access.path or access.path.startswith(NOT_FILES):
+            continue
+        if access.path in ours and access.kind == "write":
             continue
         path = access.target if access.kind == "link" and access.target else access.path  # what it leads to is not changed
         use = files.get(path)
@@ -219,7 +222,7 @@ def _add_connection(use: HostUse, connection: Connection, facts: Facts) -> None:
     if connection.tls is not None:
         use.protocols.add("tls" if connection.tls.mode == "intercept" else "tls, unread")
     versions = {facts.network.exchanges[number].request.version for number in connection.exchanges if number in facts.network.exchanges}
-    use.protocols.update(versions - {""} or {connection.protocol})
+    use.protocols.update({f"HTTP/{version}" for version in versions - {""}} or {connection.protocol})
 
 
 def _models(calls: Iterable[LlmCall]) -> list[ModelUse]:

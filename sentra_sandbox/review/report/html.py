@@ -159,4 +159,6 @@ def _completeness(shown: Shown) -> str:
     looked = f"<p>{size_text(searched)} of what left were searched for {secrets:,} secrets.</p>" if searched or secrets else ""
     root = f"<p>Merkle root of the recording: {code(shown.run.merkle_root[:64])}. A seal makes changes to it evident: {code(f'sentra-sandbox seal {shown.run.id}')}.</p>"
     left = more(len(missing) - _LIST_MAX, "gaps", f"sentra-sandbox review {shown.run.id} --json")
-    return f"<ul>{items}</ul>{left}{looked}{root if shown.run.merkle_root else ''}"
+    notes = "".join(f"<li>{esc(text)}</li>\n" for text in shown.notes[:_LIST_MAX])
+    besides = f"<details><summary>Besides</summary><ul>{notes}</ul></details>" if notes else ""
+    return f"<ul>{items}</ul>{left}{looked}{root if shown.run.merkle_root else ''}{besides}"

@@ -62,6 +62,7 @@ class _Report:
             "suppressed": self._list("suppressed", review.suppressed, self._suppressed),
             "incomplete": [self._text(text) for text in review.incomplete[:_LIST_MAX]],
             "gaps": [self._text(text) for text in facts.gaps[:_LIST_MAX]],
+            "notes": [self._text(text) for text in shown.notes[:_LIST_MAX]],
             "new": [self._text(text) for text in review.new[:_LIST_MAX]],
             "secrets": self._list("secrets", review.sightings.secrets, self._secret),
             "sightings": self._list("sightings", review.sightings.found, self._sighting),

@@ -72,10 +72,12 @@ class _Log:
     def _invocation(self) -> dict[str, Any]:
         run = self.shown.run
         notes = [*self.shown.missing[:500], *([f"{self.left_off} findings are left off"] if self.left_off else [])]
+        told = [{"level": "warning", "message": {"text": note}} for note in notes]
+        told += [{"level": "note", "message": {"text": note}} for note in self.shown.notes[:500]]
         invocation: dict[str, Any] = {
             "commandLine": self.shown.command,
             "executionSuccessful": self.shown.review.verdict != "incomplete",
-            "toolExecutionNotifications": [{"level": "warning", "message": {"text": note}} for note in notes],
+            "toolExecutionNotifications": told,
         }
         if run.exit_status is not None:
             invocation["exitCode"] = run.exit_status

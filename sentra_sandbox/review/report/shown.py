@@ -6,6 +6,9 @@ only, for those who escape themselves).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from sentra_sandbox.errors import SentraError
 from sentra_sandbox.review.findings import Evidence, Finding, Severity
 from sentra_sandbox.review.report.behaviour import Behaviour, behaviour
 from sentra_sandbox.review.report.masking import Masker
@@ -14,6 +17,7 @@ from sentra_sandbox.review.review import Review, ordered
 
 SEVERITIES = tuple(sorted(Severity, reverse=True))
 _TEXT_MAX = 4000
+_DATED_MAX, _EVIDENCE_MAX = 300, 40  # findings, and evidence of each, whose events are looked up
 
 
 class Shown:
@@ -25,7 +29,23 @@ class Shown:
         self.run = review.facts.run
         self.masked = Masker((secret for secret in review.sightings.secrets), show_secrets)
         self.does: Behaviour = behaviour(review.facts)
-        self.findings: list[Finding] = ordered(review.findings)
+        self.findings: list[Finding] = [self._dated(finding) for finding in ordered(review.findings)[:_DATED_MAX]]
+        self.findings += ordered(review.findings)[_DATED_MAX:]
+
+    def _dated(self, finding: Finding) -> Finding:
+        """With the time and task of each event, which a detector may have left to us."""
+        if all(item.time_ns and item.task for item in finding.evidence):
+            return finding
+        return replace(finding, evidence=tuple(self._dated_item(item) for item in finding.evidence[:_EVIDENCE_MAX]) + finding.evidence[_EVIDENCE_MAX:])
+
+    def _dated_item(self, item: Evidence) -> Evidence:
+        if item.time_ns and item.task:
+            return item
+        try:
+            event = self.facts.event(item.seq)
+        except (KeyError, SentraError):
+            return item
+        return replace(item, time_ns=item.time_ns or event.time_ns, task=item.task or event.task)
 
     def text(self, text: str, longest: int = _TEXT_MAX) -> str:
         """One line of text that may be shown anywhere."""
@@ -64,7 +84,12 @@ class Shown:
     @property
     def missing(self) -> list[str]:
         """What the review could not see: reasons for being incomplete, then gaps of the trace; each once."""
-        return list(dict.fromkeys(self.text(text, 600) for text in (*self.review.incomplete, *self.facts.gaps, *self.review.sightings.notes)))
+        return list(dict.fromkeys(self.text(text, 600) for text in (*self.review.incomplete, *self.facts.gaps)))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know besides, each once."""
+        return list(dict.fromkeys(self.text(text, 600) for text in (*self.review.notes, *self.review.sightings.notes)))
 
     def process(self, number: int) -> str:
         """``python3[101]``; ``""`` for none."""
@@ -81,8 +106,10 @@ class Shown:
         return self.process(self.facts.process_of(item.task, item.seq)) or f"task {item.task}"
 
     def evidence_head(self, item: Evidence) -> str:
-        """``0.184s #812 cat[103]``."""
-        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", self.evidence_who(item)) if part)
+        """``0.184s #812 cat[103]``; without the process where the text begins with its name."""
+        who = self.evidence_who(item)
+        who = "" if who and item.text.startswith(who.partition("[")[0]) else who
+        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", who) if part)
 
     def evidence_place(self, item: Evidence) -> str:
         """``bytes 10 to 40``, ``exchange 3, bytes 0 to 12``, or nothing."""

@@ -6,6 +6,8 @@ command line knows whether there is a terminal, and NO_COLOR.
 
 from __future__ import annotations
 
+import textwrap
+
 from sentra_sandbox.review.findings import Finding, Severity
 from sentra_sandbox.review.report.behaviour import HostUse
 from sentra_sandbox.review.report.shown import Shown
@@ -24,7 +26,7 @@ def render(
     review: Review, *, width: int = WIDTH, height: int = HEIGHT, colour: bool = False, verbose: bool = False, show_secrets: bool = False
 ) -> str:
     """The whole text, each line ended."""
-    return _Screen(Shown(review, show_secrets), min(max(width, 40), _WIDEST), max(height, 16), colour, verbose).text()
+    return _Screen(Shown(review, show_secrets), min(max(width, 40), _WIDEST), max(height, 20), colour, verbose).text()
 
 
 class _Screen:
@@ -63,7 +65,8 @@ class _Screen:
     # ---- findings
 
     def _findings(self, room: int) -> Lines:
-        blocks = [self._block(finding) for finding in self.shown.findings]
+        wrapped = room >= 5 * len(self.shown.findings)
+        blocks = [self._block(finding, wrapped) for finding in self.shown.findings]
         if self.verbose:
             return [line for block in blocks for line in (*block, "")][:-1]
         shown = blocks[: max(1, room // 3)] if blocks else []
@@ -81,14 +84,17 @@ class _Screen:
         lines = [line for block in kept for line in block]
         return [*lines, self._paint(self._cut(f"and {count_text(more, 'more finding')}: --verbose, or --html FILE"), "2")] if more else lines
 
-    def _block(self, finding: Finding) -> Lines:
-        """Title, summary, then evidence."""
+    def _block(self, finding: Finding, wrapped: bool) -> Lines:
+        """Title, summary (with ``wrapped`` in up to three lines), then evidence."""
         shown = self.shown
         severity = finding.severity.name
         title = self._cut(
             f" {finding.kind.id} {shown.text(finding.kind.title)} ({finding.confidence.name.lower()})", self.width - len(severity)
         )
-        lines = [self._paint(severity, _COLOURS[finding.severity]) + title, self._cut("  " + shown.text(finding.summary))]
+        summary = [shown.text(finding.summary)]
+        if wrapped and not self.verbose:
+            summary = textwrap.wrap(summary[0], self.width - 2, max_lines=3, placeholder="...") or summary
+        lines = [self._paint(severity, _COLOURS[finding.severity]) + title, *(self._cut(f"  {line}") for line in summary)]
         where = shown.where(finding)
         if where:
             lines.append(self._cut(f"    at {where[-1]}"))
@@ -133,9 +139,10 @@ class _Screen:
         programs = [shown.text(program.path.rsplit("/", 1)[-1], 60) for program in does.programs]
         ran = f"{count_text(len(shown.facts.processes), 'process', 'processes')}, {count_text(len(does.programs), 'program')}: "
         lines = [self._label("ran", ran + self._joined(list(dict.fromkeys(programs)), width - len(ran)))]
-        files = f"read {len(does.read):,}, wrote {len(does.written):,}, deleted {len(does.deleted):,}; outside the workspace: "
-        changed = [self._path(use.path) for use in outside]
-        lines.append(self._label("files", files + (self._joined(changed, width - len(files)) if changed else "none")))
+        files = f"read {len(does.read):,}, wrote {len(does.written):,}, deleted {len(does.deleted):,}; "
+        lines.append(self._label("files", f"{files}{len(outside) or 'none'} outside the workspace{':' if outside else ''}"))
+        if outside:
+            lines.append(self._label("", self._joined([self._path(use.path) for use in outside], width)))
         hosts = [self._host(use) for use in does.hosts]
         lines.append(self._label("hosts", self._joined(hosts, width) if hosts else "none"))
         if does.models:
@@ -172,10 +179,10 @@ class _Screen:
 
     def _gaps(self) -> Lines:
         missing = self.shown.missing
-        if not missing:
+        if not missing and not self.verbose:
             return [self._label("gaps", "none known")]
         if self.verbose:
-            return [self._label("gaps", text) for text in missing]
+            return [self._label("gaps", text) for text in missing] + [self._label("note", text) for text in self.shown.notes]
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         return [self._label("gaps", fitted(missing[0], self.width - 6 - len(more)) + more)]
 
@@ -184,4 +191,4 @@ class _Screen:
         commands = [f"sentra-sandbox review {run} --html review.html"]
         if self.shown.findings:
             commands = [*self.shown.next_commands(self.shown.findings[0])[:1], *commands]
-        return [self._label("next" if not number else "", command) for number, command in enumerate(commands)]
+        return [self._paint("next  " if not number else "      ", "1") + command for number, command in enumerate(commands)]  # to copy: never cut

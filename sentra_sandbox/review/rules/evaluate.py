@@ -17,8 +17,8 @@ from sentra_sandbox.review.rules.compiled import Compiler, Folded, Test, event_t
 from sentra_sandbox.review.rules.conditions import ConditionError
 from sentra_sandbox.review.rules.files import Rule, RuleFiles, RuleSet
 from sentra_sandbox.review.rules.kinds import confidence_of, finding_class, subject_template
-from sentra_sandbox.review.rules.moments import EventMoments
 from sentra_sandbox.review.rules.moment import Moment, RunFacts
+from sentra_sandbox.review.rules.moments import EventMoments
 from sentra_sandbox.review.rules.output import Output, template
 from sentra_sandbox.review.rules.yaml_source import read
 from sentra_sandbox.trace.events import Event
@@ -169,7 +169,7 @@ class Evaluator:
         """One finding for each rule and subject. ``process_of(task, seq)`` gives the number of a process; without it our own count."""
         for name, count in self._subjects.items():
             if count > SUBJECTS_MAX:
-                self.report.warnings.append(f"rule '{name}' matched {count:,} different subjects, of which the first {SUBJECTS_MAX} are shown")
+                self.report.warnings.append(f"rule '{name}' matched {count:,} subjects; the first {SUBJECTS_MAX} are shown")
         self._subjects.clear()
         return [match.finding(process_of) for match in self._found.values()]
 

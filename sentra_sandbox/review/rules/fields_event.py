@@ -12,7 +12,7 @@ from sentra_sandbox.review.rules.state import O_RDWR, O_WRONLY, OPENS
 from sentra_sandbox.syscalls import table
 from sentra_sandbox.syscalls.context import Context
 from sentra_sandbox.syscalls.memory import Memory
-from sentra_sandbox.syscalls.quoting import escape, signed32
+from sentra_sandbox.syscalls.quoting import signed32
 from sentra_sandbox.syscalls.values import command as command_text
 from sentra_sandbox.syscalls.values import format_value
 from sentra_sandbox.trace.events import EventType, SegmentKind
@@ -86,8 +86,6 @@ def _shown_argument(moment: Moment, call: table.Call, index: int) -> Any:
         return None if data is None else _text(data[:_ARGUMENTS_MAX])
     if argument.kind in ("int", "pid", "size", "long", "u64", "offset", "uint"):
         return signed32(value) if argument.kind in ("int", "pid") else value
-    if call.name.startswith("open") and argument.name == "flags" and not value & 3:
-        return "O_RDONLY|" + _formatted(moment, call, index)
     return _formatted(moment, call, index)
 
 
@@ -96,8 +94,10 @@ def _formatted(moment: Moment, call: table.Call, index: int) -> str:
     assert event is not None
     args = (*event.args, 0, 0, 0, 0, 0, 0)[:6]
     command = table.command_for(call, args)
-    context = Context(call, command, call.args, args, event.result, Memory(event.segments), 256, lambda fd: moment.state.descriptors.describe(
-        moment.task, fd))  # fmt: skip
+    descriptors = moment.state.descriptors
+    context = Context(
+        call, command, call.args, args, event.result, Memory(event.segments), 256, lambda fd: descriptors.describe(moment.task, fd)
+    )
     argument = call.args[index]
     if command is not None and argument.kind == "cmd":
         return command_text(args[index], context)
@@ -225,7 +225,8 @@ FIELDS: tuple[FieldSpec, ...] = (
     _fd("fd.directory", "text", "directory that holds the file", _file_part(lambda path: posixpath.dirname(path) or "/")),
     _fd("fd.filename", "text", "last part of the path", _file_part(posixpath.basename)),
     _fd("fd.containername", "text", "path", _file_part(str)),
-    _fd("fd.type", "text", "file, directory, ipv4, ipv6, unix, pipe, event, signalfd, eventpoll, inotify, timerfd, other", lambda fd: fd.type),
+    _fd("fd.type", "text", "file, directory, ipv4, ipv6, unix, pipe, event, signalfd, eventpoll, inotify, timerfd, other",
+        lambda fd: fd.type),
     _fd("fd.typechar", "text", "f, d, 4, 6, u, p, e, s, l, i, t, o", lambda fd: fd.char),
     _fd("fd.sockfamily", "text", "ip or unix", lambda fd: "ip" if fd.char in "46" else "unix" if fd.char == "u" else None),
     _fd("fd.l4proto", "text", "tcp or udp", lambda fd: fd.protocol or None),
@@ -243,5 +244,6 @@ FIELDS: tuple[FieldSpec, ...] = (
     plain("fs.path.target", "text", "where a rename, link or symlink goes to", _two_paths(1)),
     plain("fs.path.targetraw", "text", "the same as the program gave it", lambda m: m.raw_paths[1] if len(m.raw_paths) == 2 else None),
     plain("io.bytes", "number", "bytes read or written", _io_bytes, origin="ours"),
-    plain("io.entropy", "number", "bits a byte of what was read or written", lambda m: entropy(m.buffer) if m.buffer else None, origin="ours"),
+    plain("io.entropy", "number", "bits a byte of what was read or written",
+          lambda m: entropy(m.buffer) if m.buffer else None, origin="ours"),
 )  # fmt: skip

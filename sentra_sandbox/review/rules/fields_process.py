@@ -109,7 +109,8 @@ def _created(moment: Moment) -> int | None:
 
 
 FIELDS: tuple[FieldSpec, ...] = (
-    _own("proc.name", "text", "the task's name (comm): 15 bytes, of the file that was executed, or as prctl set it", lambda p: p.comm or None),
+    _own("proc.name", "text", "the task's name (comm): 15 bytes, of the file that was executed, or as prctl set it",
+         lambda p: p.comm or None),
     _own("proc.exe", "text", "the first argument (argv[0])", _exe),
     _own("proc.exepath", "text", "the executable as the kernel ran it, links resolved", lambda p: p.path or None),
     _own("proc.args", "text", "the arguments after the first, joined by spaces", _args),
@@ -145,7 +146,8 @@ FIELDS: tuple[FieldSpec, ...] = (
     _own("proc.is_container_healthcheck", "truth", "always false", lambda p: False),
     _own("proc.is_container_liveness_probe", "truth", "always false", lambda p: False),
     _own("proc.is_container_readiness_probe", "truth", "always false", lambda p: False),
-    _own("proc.is_exe_from_memfd", "truth", "whether the executable is a file without a name (memfd)", lambda p: p.path.startswith("/memfd:")),
+    _own("proc.is_exe_from_memfd", "truth", "whether the executable is a file without a name (memfd)",
+         lambda p: p.path.startswith("/memfd:")),
     _own("proc.is_exe_upper_layer", "truth", "whether the run itself wrote the executable", lambda p: p.fresh_executable),
     _own("proc.is_exe_writable", "truth", "whether the run itself wrote the executable", lambda p: p.fresh_executable),
     plain("proc.duration", "number", "nanoseconds since the process began",

@@ -23,11 +23,11 @@ from sentra_sandbox.review.rules.yaml_source import Place, Sequence, Table, Text
 ENGINE_VERSION = (0, 57, 0)
 """The engine whose grammar and loading we follow."""
 PRIORITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "info", "debug")
-_RULE_KEYS = frozenset(
-    "rule condition output desc priority tags enabled source exceptions append override warn_evttypes skip-if-unknown-filter capture "
-    "capture_duration required_engine_version id category remedy owasp false_positives subject confidence tests".split()
-)
-_IGNORED_ITEMS = ("required_engine_version", "required_plugin_versions")
+_RULE_KEYS = frozenset((
+    "rule", "condition", "output", "desc", "priority", "tags", "enabled", "source", "exceptions", "append", "override", "warn_evttypes",
+    "skip-if-unknown-filter", "capture", "capture_duration", "required_engine_version", "id", "category", "remedy", "owasp",
+    "false_positives", "subject", "confidence", "tests",
+))  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -142,7 +142,8 @@ class RuleFiles:
         # A bare number is the old way of counting engines: 57 is 0.57.0.
         wanted = (0, int(parts[0]), 0) if len(parts) == 1 else tuple(int(part) for part in parts)
         if wanted > ENGINE_VERSION:
-            self._warn(version.place, f"written for engine {version.value}; what is new since {'.'.join(map(str, ENGINE_VERSION))} is unknown here")
+            ours = ".".join(map(str, ENGINE_VERSION))
+            self._warn(version.place, f"written for engine {version.value}; what is new since {ours} is unknown here")
 
     # ---- lists and macros
 
@@ -250,7 +251,8 @@ class RuleFiles:
                 found: dict[str, None] = {}
                 for item in self._lists[name]:
                     deeper = item in self._lists and item not in (*inside, name) and len(inside) < 50
-                    found.update(dict.fromkeys(done[item] if deeper and item in done else spell(item, (*inside, name)) if deeper else (item,)))
+                    spelled = done.get(item) or spell(item, (*inside, name)) if deeper else (item,)
+                    found.update(dict.fromkeys(spelled))
                 done.setdefault(name, tuple(found))
                 return tuple(found)
             return done[name]

@@ -33,10 +33,10 @@ _CATEGORIES = {
     "mitre_defense_evasion": "defense-evasion",
     "mitre_impact": "impact",
 }
-CATEGORIES = frozenset(
-    "exfiltration credential-access persistence execution discovery defense-evasion command-and-control impact prompt-injection "
-    "supply-chain privacy policy".split()
-)
+CATEGORIES = frozenset((
+    "exfiltration", "credential-access", "persistence", "execution", "discovery", "defense-evasion", "command-and-control", "impact",
+    "prompt-injection", "supply-chain", "privacy", "policy",
+))  # fmt: skip
 _TECHNIQUE = re.compile(r"T\d{4}(?:\.\d{3})?")
 _OWASP = re.compile(r"LLM\d\d(?::\d{4})?|ASI\d\d")
 _REMEDY = "Look at the events. If this is what the program is for, add an exception to the rule or suppress the finding."

@@ -29,8 +29,13 @@ CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWUSER = 0x20000, 0x40000000, 0x10000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
+HOMES = Path("/srv")  # seen by the agents only: not below /tmp, where nothing lasts and detectors look away
+
+
 def enter(place: Path) -> None:
-    """New namespaces whose only network is a loopback that owns every address. An ordinary user becomes root of a user namespace."""
+    """New namespaces whose only network is a loopback that owns every address, with ``place``/cases at ``HOMES``. An ordinary user becomes
+    root of a user namespace.
+    """
     from pyroute2 import IPRoute
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -45,6 +50,8 @@ def enter(place: Path) -> None:
     for name, text in (("resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n"), ("hosts", "127.0.0.1 localhost\n")):
         (place / name).write_text(text)
         _check(libc.mount(os.fsencode(place / name), os.fsencode(os.path.realpath(f"/etc/{name}")), None, MS_BIND, None), f"mount {name}")
+    (place / "cases").mkdir(exist_ok=True)
+    _check(libc.mount(os.fsencode(place / "cases"), os.fsencode(HOMES), None, MS_BIND, None), f"mount {HOMES}")
     with IPRoute() as routes:
         loopback = routes.link_lookup(ifname="lo")[0]
         routes.link("set", index=loopback, state="up")
@@ -134,7 +141,7 @@ class Internet:
         path, _, query = request.path.partition("?")
         repository = self.place / "git" / path.split("/info/")[0].split("/git-")[0].lstrip("/")
         if not repository.exists():
-            subprocess.run(["git", "init", "-q", "--bare", str(repository)], check=True)
+            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(repository)], check=True)
             subprocess.run(["git", "-C", str(repository), "config", "http.receivepack", "true"], check=True)
         env = {**os.environ, "GIT_PROJECT_ROOT": str(self.place / "git"), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path, "QUERY_STRING": query}
         env |= {"REQUEST_METHOD": request.method, "CONTENT_TYPE": request.headers.get("content-type", ""), "REMOTE_USER": "someone"}

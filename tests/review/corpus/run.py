@@ -19,10 +19,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[3])]
-
 from cases import Case, Outcome, every_case
-from internet import Internet, enter
+from internet import HOMES, Internet, enter
 from table import as_markdown, summary
 from world import World, make_secrets, make_world
 
@@ -42,7 +40,7 @@ class Corpus:
         self.internet = Internet(place, self.secrets)
 
     def outcome(self, case: Case) -> Outcome:
-        place = self.place / "cases" / case.path.stem
+        place = (self.place / "cases" if self.again else HOMES) / case.path.stem
         if self.again:
             outcome = Outcome(case)
             self._review(outcome, place)

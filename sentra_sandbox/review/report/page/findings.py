@@ -36,7 +36,7 @@ def _nothing(shown: Shown) -> str:
 
 def _finding(shown: Shown, anchors: Anchors, finding: Finding, number: int) -> str:
     severity = finding.severity
-    title = f"{badge(shown, finding)} {esc(shown.masked(finding.kind.title))} <span class=\"dim\">{esc(finding.kind.id)}</span>"
+    title = f"{badge(finding)} {esc(shown.masked(finding.kind.title))} <span class=\"dim\">{esc(finding.kind.id)}</span>"
     body = f'<p class="said">{esc(shown.masked(finding.summary))}</p>\n{_chain(shown, anchors, finding)}{_details(shown, anchors, finding)}'
     if number < _OPEN:
         return f'<article class="finding f{severity.value}" id="f{number + 1}"><h3>{title}</h3>\n{body}</article>\n'
@@ -44,7 +44,7 @@ def _finding(shown: Shown, anchors: Anchors, finding: Finding, number: int) -> s
     return f'<details class="finding f{severity.value}" id="f{number + 1}"><summary>{summary}</summary>\n{body}</details>\n'
 
 
-def badge(shown: Shown, finding: Finding) -> str:
+def badge(finding: Finding) -> str:
     """Severity and confidence."""
     severity = finding.severity
     return (
@@ -93,7 +93,7 @@ def _details(shown: Shown, anchors: Anchors, finding: Finding) -> str:
 def _suppressed(shown: Shown, room: Room) -> str:
     items = []
     for finding, reason in shown.review.suppressed:
-        item = f"<li>{badge(shown, finding)} {esc(shown.masked(finding.summary[:600]))} <span class=\"dim\">{esc(shown.masked(reason[:600]))}</span></li>\n"
+        item = f"<li>{badge(finding)} {esc(shown.masked(finding.summary[:600]))} <span class=\"dim\">{esc(shown.masked(reason[:600]))}</span></li>\n"
         if not room.take(item):
             break
         items.append(item)

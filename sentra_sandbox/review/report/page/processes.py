@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 
 from sentra_sandbox.review.facts import ProcessFact
@@ -11,7 +12,7 @@ from sentra_sandbox.review.report.shown import Shown
 from sentra_sandbox.review.report.text import command_text, duration_text, moment_text, visible
 
 _LANE, _BAR = 34, 9
-_PROCESSES_MAX = 24
+_PROCESSES_MAX = 16
 _SLOTS = 400  # marks of one lane are put together into so many places
 _DEPTH_MAX = 8
 
@@ -66,7 +67,7 @@ def timeline_section(shown: Shown, anchors: Anchors) -> str:
     network += [(connection.opened_ns, connection.closed_ns or connection.last_ns) for connection in facts.network.connections.values()]
     if network:
         drawing.lane("network", _bars(drawing, network))
-    changes = [(access.time_ns, access.time_ns) for access in facts.files if access.kind not in ("read", "stat", "map", "exec") and not access.failed]
+    changes = [(access.time_ns, access.time_ns) for access in facts.files if access.kind not in ("read", "stat", "list", "map", "exec") and not access.failed]
     if changes:
         drawing.lane("changes of files", _bars(drawing, changes))
     for process in _important(shown):
@@ -105,18 +106,21 @@ def _end_ns(shown: Shown) -> int:
 
 
 def _important(shown: Shown) -> list[ProcessFact]:
-    """Those of findings and their parents, then the first ones; in order of start."""
+    """Those of findings and their parents, then those that lasted longest; in order of start."""
     facts = shown.facts
     chosen: dict[int, ProcessFact] = {}
     for finding in shown.findings:
         for process in facts.lineage(finding.process):
             if len(chosen) < _PROCESSES_MAX:
                 chosen[process.number] = process
-    for number, process in facts.processes.items():
-        if len(chosen) >= _PROCESSES_MAX:
-            break
-        chosen[number] = process
+    lasting = heapq.nlargest(_PROCESSES_MAX, facts.processes.values(), key=_lasted)
+    for process in lasting[: max(_PROCESSES_MAX - len(chosen), 0)]:
+        chosen[process.number] = process
     return sorted(chosen.values(), key=lambda process: process.started_ns)
+
+
+def _lasted(process: ProcessFact) -> float:
+    return float("inf") if process.ended_ns is None else process.ended_ns - process.started_ns
 
 
 def processes_section(shown: Shown, anchors: Anchors, room: Room) -> str:
@@ -158,15 +162,18 @@ def _tree(shown: Shown) -> list[tuple[int, ProcessFact]]:
 
 def _item(shown: Shown, process: ProcessFact, depth: int, severity: int | None) -> str:
     indent = f' class="d{min(depth, _DEPTH_MAX)}"' if depth else ""
-    images = " → ".join(code(shown.masked(command_text(image.argv or (image.path,), 300))) for image in process.images[:8])
+    last = process.images[-1] if process.images else None
+    images = code(shown.masked(command_text(last.argv or (last.path,), 300))) if last else ""
     notes = []
+    if len(process.images) > 1:
+        before = (shown.masked(command_text(image.argv or (image.path,), 80)) for image in process.images[-4:-1])
+        notes.append(f'<span class="a">was {" → ".join(map(code, before))}</span>')
     if severity is not None:
         notes.append(f'<span class="badge s{severity}">finding</span>')
-    for image in process.images[:8]:
-        if image.fileless:
-            notes.append('<span class="badge s3">no file</span>')
-        if image.argv and image.path.rsplit("/", 1)[-1] != image.argv[0].rsplit("/", 1)[-1]:
-            notes.append(f'<span class="a">is {code(shown.masked(image.path[:300]))}</span>')
+    if any(image.fileless for image in process.images):
+        notes.append('<span class="badge s3">no file</span>')
+    if last and last.argv and last.path.rsplit("/", 1)[-1] != last.argv[0].rsplit("/", 1)[-1]:
+        notes.append(f'<span class="a">is {code(shown.masked(last.path[:300]))}</span>')
     if depth > _DEPTH_MAX:
         notes.append(f'<span class="a">child of {esc(shown.process(process.parent))}, depth {depth}</span>')
     notes.append(f'<span class="a">{_ending(process)}</span>')

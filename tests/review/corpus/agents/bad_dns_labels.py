@@ -1,7 +1,7 @@
 # does: looks up names that carry the AWS credentials in base32
 # kind: malicious
 # expect: SEN-001 high high
-# expect: SEN-070 high medium
+# expect: SEN-070 medium medium
 # fast: yes
 import base64
 import os
