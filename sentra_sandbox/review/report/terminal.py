@@ -26,7 +26,7 @@ def render(
     review: Review, *, width: int = WIDTH, height: int = HEIGHT, colour: bool = False, verbose: bool = False, show_secrets: bool = False
 ) -> str:
     """The whole text, each line ended."""
-    return _Screen(Shown(review, show_secrets), min(max(width, 40), _WIDEST), max(height, 16), colour, verbose).text()
+    return _Screen(Shown(review, show_secrets), min(max(width, 40), _WIDEST), max(height, 20), colour, verbose).text()
 
 
 class _Screen:
@@ -191,4 +191,4 @@ class _Screen:
         commands = [f"sentra-sandbox review {run} --html review.html"]
         if self.shown.findings:
             commands = [*self.shown.next_commands(self.shown.findings[0])[:1], *commands]
-        return [self._label("next" if not number else "", command) for number, command in enumerate(commands)]
+        return [self._paint("next  " if not number else "      ", "1") + command for number, command in enumerate(commands)]  # to copy: never cut
