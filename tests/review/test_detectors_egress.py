@@ -8,7 +8,6 @@ import random
 from typing import Any
 
 from build import Made
-
 from sentra_sandbox.review.detectors import (
     dns_tunnel,
     egress_bypass,
@@ -214,7 +213,7 @@ def test_small_chunks_in_many_names() -> None:
 
 def test_ordinary_names_are_no_tunnel() -> None:
     run = Made()
-    words = "api www cdn static img mail login auth docs blog shop status files assets media news help dev test stage data sync push events logs".split()
+    words = ["api", "www", "cdn", "static", "img", "mail", "login", "auth", "docs", "blog", "shop", "status", "files", "assets", "media", "news", "help", "dev", "test", "stage", "data", "sync", "push", "events", "logs"]
     for word in words:
         run.net.dns(f"{word}.example.com")
         run.net.dns(f"{word}-eu-west-1.prod.internal-services.example.org")

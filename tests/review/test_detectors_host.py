@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from build import HOME, Made
 
+from build import HOME, Made
 from sentra_sandbox.review.detectors import (
     code_path_persistence,
     destruction,
@@ -124,7 +124,7 @@ def test_git_init_clone_and_hook_managers_are_quiet() -> None:
 @pytest.mark.parametrize("path", ["AGENTS.md", ".github/workflows/ci.yml", ".cursorrules", ".mcp.json", ".vscode/tasks.json"])
 def test_own_project_files_are_low(path: str) -> None:
     run = Made()
-    run.write(agent(run), path, b"Use four spaces. Run the tests with make test.\n")
+    run.write(agent(run), path, b"# Notes for agents:\nUse four spaces. Run the tests with make test.\n")
     (finding,) = run.found(code_path_persistence.DETECTOR)
     assert finding.severity == Severity.LOW
 
@@ -285,6 +285,17 @@ def test_curl_into_a_shell() -> None:
     (finding,) = run.found(download_and_run.DETECTOR)
     assert (finding.kind.id, finding.severity) == ("SEN-151", Severity.HIGH)
     assert not run.found(reverse_shell.DETECTOR)
+
+
+def test_an_agent_that_keeps_a_shell_and_a_download_apart_is_quiet() -> None:
+    run = Made()
+    first = agent(run)
+    shell = run.process("/bin/bash", parent=first)
+    curl = run.process("/usr/bin/curl", "https://api.example.com", parent=first)
+    run.net.http(curl, "api.example.com")
+    run.flow(curl, first)
+    run.flow(first, shell)
+    assert not run.found(download_and_run.DETECTOR)
 
 
 def test_downloaded_bytes_that_are_run_are_proven() -> None:

@@ -99,6 +99,10 @@ def _exchange(exchange: Exchange, process: int) -> Iterator[Stream]:
         )
 
     yield stream("url", lambda: iter([(seq, _latin(exchange.url))]))
+    if exchange.url.count("/") > 6:  # a value may be cut into segments
+        segments = stream("url", lambda: iter([(seq, _latin(exchange.url.partition("//")[2].partition("/")[2].replace("/", "")))]))
+        segments.joined = True
+        yield segments
     heads = [*request.headers, *request.trailers]
     yield stream("http-header", lambda: iter([(seq, b"".join(_latin(f"{name}: {value}\n") for name, value in heads))]))
     if request.pieces:

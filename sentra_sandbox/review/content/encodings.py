@@ -20,6 +20,7 @@ from sentra_sandbox.review.matcher import CODINGS, Decoding, Hit, Matcher, decod
 
 DEPTH_MAX = 4
 WINDOW = 8 << 20  # bytes out of a decompressor that are looked at together
+WINDOW_BYTES = 32 << 20  # of what left that are looked at together
 _OVERLAP = 8 << 10
 _SMALL = 256 << 10  # buffers that more is tried on
 _SKIPS = {"base64": 4, "base32": 8, "hex": 2}
@@ -57,18 +58,21 @@ def budget_for(size: int, deadline: float) -> Budget:
 
 
 class Explorer:
-    """Finds needles through codings."""
+    """Finds needles through codings. ``cut_off``: something compressed in the latest buffer went on at its end."""
 
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
+        self.cut_off = False
 
     def explore(self, data: bytes, budget: Budget, emit: Emit, path: tuple[str, ...] = ()) -> None:
         """Look into ``data``, from which the codings of ``path`` were taken off already."""
-        _Look(self._matcher, budget, emit).look(data, path, lambda at, size: (at, size), (0,))
+        self.cut_off = False
+        _Look(self, self._matcher, budget, emit).look(data, path, lambda at, size: (at, size), (0,))
 
 
 @dataclass(slots=True)
 class _Look:
+    explorer: Explorer
     matcher: Matcher
     budget: Budget
     emit: Emit
@@ -151,6 +155,7 @@ class _Look:
                 del window[:-_OVERLAP]
             elif not out and (fed >= len(waiting) or left == len(piece)):
                 break
+        self.explorer.cut_off |= not whole and given > 1 << 20 and not decoder.eof and fed >= len(waiting)
         if whole and not (decoder.eof and 8 < given >= fed - 8):
             return 0
         if len(window) >= 8:
@@ -291,7 +296,7 @@ def unpacked_beginning(data: bytes) -> bytes:
     return b""
 
 
-def windows(chunks: Iterator[tuple[int, bytes]], size: int = 32 << 20) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:
+def windows(chunks: Iterator[tuple[int, bytes]], size: int = WINDOW_BYTES) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:
     """Joins chunks (event, bytes) into buffers of about ``size`` that overlap a little: (offset in the whole, bytes, [(offset, event)])."""
     buffer, base, marks, fresh = bytearray(), 0, [], False
     for seq, data in chunks:

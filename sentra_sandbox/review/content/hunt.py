@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_BITS = 40.0  # of a piece of a secret; a whole one is enough in any case
 SECONDS_MAX = 600.0
+FOUND_MAX = 5000
 _PIECES_MAX = 20_000  # of one stream
 _SEQS_MAX = 64
 
@@ -50,14 +51,17 @@ class _Hunter:
                 self.needles.extend(needles_of(atom))
         self.explorer: Explorer = Explorer(Matcher([n.data for n in self.needles], [n.least for n in self.needles]))
         self.deadline = time.monotonic() + SECONDS_MAX
+        self.opaque: list[tuple[int, str, str, int, int]] = []  # see lineage.Opaque
+        self.came: dict[tuple[bytes, str], int] = {}  # when a host first sent a value itself
         self.best: dict[tuple[Secret, str, str], float] = {}  # of what was found in one thing, by channel and where it went
 
     def look(self, stream: Stream) -> None:
         """Search one stream, and add what is found in it."""
-        from sentra_sandbox.review.content.encodings import budget_for, windows
+        from sentra_sandbox.review.content.encodings import WINDOW_BYTES, budget_for, windows
 
         found: dict[tuple[int, str], _Pieces] = {}
         marks: list[tuple[int, int]] = []
+        says_nothing, size = False, 0
         for base, data, window_marks in windows(stream.chunks()):
             marks += window_marks if not marks else [mark for mark in window_marks if mark[0] > marks[-1][0]]
             budget = budget_for(len(data), self.deadline)
@@ -70,10 +74,26 @@ class _Hunter:
 
             self.explorer.explore(data, budget, emit)
             self.sightings.searched_bytes += len(data)
+            says_nothing = says_nothing if base else self._says_nothing(stream, data)
+            size = base + len(data)
+            if self.explorer.cut_off and len(data) >= WINDOW_BYTES:
+                self._note(f"{stream.channel} to {stream.to}: compressed data longer than {WINDOW_BYTES >> 20} MiB was looked at in part.")
             if budget.spent:
                 self._note(f"{stream.channel} to {stream.to}: decoding was stopped at its bound; it may hold more.")
         for number in {number for number, _ in found}:
             self._weigh(stream, number, {coding: pieces for (n, coding), pieces in found.items() if n == number}, marks)
+
+        if says_nothing:
+            port = f":{stream.port}" if stream.port else ""
+            text = f"{size} bytes that cannot be looked into, {stream.channel} to {stream.to}{port}"
+            self.opaque.append((stream.process, stream.to, text, marks[-1][1], size))
+
+    def _says_nothing(self, stream: Stream, data: bytes) -> bool:
+        from sentra_sandbox.review.content.opaque import SAMPLE, is_opaque
+
+        if stream.known or stream.joined or stream.channel in ("url", "http-header"):
+            return False
+        return is_opaque(data[:SAMPLE])
 
     def _note(self, note: str) -> None:
         if len(self.sightings.notes) < 100 and note not in self.sightings.notes:
@@ -94,6 +114,8 @@ class _Hunter:
         (bits, whole), coding, pieces = max(weighed, key=lambda entry: (entry[0][0], -entry[1].count(">"), -len(entry[1])))
         if bits < LEAST_BITS and not whole:
             return
+        if len(self.sightings.found) >= FOUND_MAX:
+            return self._note(f"More than {FOUND_MAX} sightings: the rest is left out.")
         start = min(at for at, _ in pieces.places)
         end = max(at + size for at, size in pieces.places)
         seqs = _events(marks, pieces.places)
@@ -156,14 +178,19 @@ class _Hunter:
     def _came_from(self, secret: Secret, stream: Stream) -> bool:
         if secret.kind in ("canary", "metadata"):
             return False
+        key = secret.value, stream.to
+        if key not in self.came:
+            self.came[key] = self._first_answer(*key)
+        return self.came[key] < stream.first_seq
+
+    def _first_answer(self, value: bytes, host: str) -> int:
         for exchange in self.facts.network.exchanges.values():
             response = exchange.response
-            if host_of(exchange) != stream.to or not response.seen or response.seq > stream.first_seq:
-                continue
-            heads = "\n".join(value for _, value in response.headers).encode("latin-1", "replace")
-            if secret.value in heads or (response.size and secret.value in response.decoded(8 << 20).data):
-                return True
-        return False
+            if host_of(exchange) == host and response.seen:
+                heads = "\n".join(text for _, text in response.headers).encode("latin-1", "replace")
+                if value in heads or (response.size and value in response.decoded(8 << 20).data):
+                    return response.seq
+        return 1 << 64
 
 
 def belongs(secret: Secret, host: str) -> bool:
@@ -217,7 +244,9 @@ def hunt(facts: Facts, canaries: tuple[tuple[str, bytes], ...]) -> Sightings:
     for stream in later:  # what is put together counts only where it shows more than its parts
         hunter.look(stream)
     from sentra_sandbox.review.content.lineage import lineage
+    from sentra_sandbox.review.content.substitution import substituted
 
+    sightings.found += substituted(facts, sightings)
     sightings.found.sort(key=lambda sighting: (sighting.seqs[0], sighting.secret.name, sighting.channel))
-    sightings.lineage = lineage(facts, sightings)
+    sightings.lineage = lineage(facts, sightings, hunter.opaque)
     return sightings

@@ -116,6 +116,14 @@ OWNERS_BY_NAME: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("VAULT", ()),
 )
 
+# Beginnings of names that say nothing of a service.
+_GENERIC = (
+    "access admin application auth backend bearer client company config credential custom database default deploy encryption frontend",
+    "internal jwt login master mysql postgres private prod production redis root secret server service session signing staging test",
+    "token user",
+)
+GENERIC_NAMES = frozenset(" ".join(_GENERIC).split())
+
 # (what it is, anchor that is looked for first, the form, length of its constant beginning, owners)
 TOKENS: tuple[tuple[str, bytes, re.Pattern[bytes], int, tuple[str, ...]], ...] = tuple(
     (what, anchor, re.compile(form), prefix, owners)

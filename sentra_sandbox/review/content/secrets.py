@@ -25,7 +25,7 @@ from sentra_sandbox.review.content.secret_files import (
     url_passwords,
     values_of,
 )
-from sentra_sandbox.review.content.secret_places import CREDENTIAL_FILES, METADATA_HOSTS, METADATA_OWNERS, OWNERS_BY_NAME
+from sentra_sandbox.review.content.secret_places import CREDENTIAL_FILES, GENERIC_NAMES, METADATA_HOSTS, METADATA_OWNERS, OWNERS_BY_NAME
 
 if TYPE_CHECKING:
     from sentra_sandbox.review.facts import Facts, FileAccess
@@ -35,7 +35,9 @@ _FILE_MAX = 4 << 20  # bytes of one file
 _PLAIN_FILE_MAX = 1 << 20  # of a file that is searched for tokens by their form
 _PLAIN_TOTAL_MAX = 256 << 20
 _ANSWER_MAX = 1 << 20
-_SYSTEM = re.compile(r"/(?:usr|lib|lib64|bin|sbin|proc|sys|dev)/|.*/(?:site-packages|dist-packages|node_modules|\.venv|__pycache__)/")
+_SYSTEM = re.compile(
+    r"/(?:usr|lib|lib64|bin|sbin|proc|sys|dev)/|.*/(?:site-packages|dist-packages|node_modules|\.venv|__pycache__|\.pyenv|lib/python3[^/]*)/"
+)
 
 
 def secrets_of(facts: Facts, canaries: tuple[tuple[str, bytes], ...] = (), notes: list[str] | None = None) -> list[Secret]:
@@ -130,9 +132,15 @@ def _shown(path: str, home: str) -> str:
 
 
 def _env_owners(name: str) -> tuple[str, ...]:
-    """Whom a variable belongs to, by its name."""
+    """Whom a variable belongs to, by its name: a known service, or domains that are called as it begins (``ACME_TOKEN``: acme.com)."""
     name = name.rsplit(" ", 1)[-1].upper()
-    return next((owners for beginning, owners in OWNERS_BY_NAME if name.startswith(beginning)), ())
+    known = next((owners for beginning, owners in OWNERS_BY_NAME if name.startswith(beginning)), ())
+    service, underscore, _ = name.lower().partition("_")
+    if known or not underscore or len(service) < 4 or service in GENERIC_NAMES or not service.isalnum():
+        return known
+    return tuple(
+        f"{start}{service}.{end}" for end in ("com", "io", "ai", "dev", "net", "org", "app", "cloud", "co") for start in ("", "*.")
+    )
 
 
 def _from_environment(facts: Facts) -> Iterator[Secret]:

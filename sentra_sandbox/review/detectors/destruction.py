@@ -1,4 +1,4 @@
-"""Files were destroyed: deleted in numbers outside the workspace, whole repositories or homes removed, or many files replaced by encrypted ones.
+"""Files were destroyed: deleted in numbers outside the workspace, whole repositories removed, or many files replaced by encrypted ones.
 
 Evidence: the deletions (first and last ones, and their number), the command, the writes with the entropy of what was written. Temporary
 files, caches, build results and what the run itself had created do not count.
@@ -45,6 +45,7 @@ _MANY, _MANY_ENCRYPTED = 10, 5
 _SAMPLE = 500
 _VCS = re.compile(r"/\.(?:git|hg|svn)(?:/(?:HEAD|config|objects|refs)(?:/.*)?)?$")
 _WIPES = re.compile(r"^(?:-[a-zA-Z]*r[a-zA-Z]*|--recursive)$")
+_FORCES = frozenset({"--force", "-f", "--mirror", "--delete", "-d", "--prune"})
 _NOTE = re.compile(
     r"(?i)/(?:read_?me|how_?to|recover|restore|decrypt|!+)[^/]*(?:decrypt|recover|restore|files|ransom|encrypted)[^/]*\.(?:txt|html|hta|md)$"
 )
@@ -53,6 +54,21 @@ _NOTE = re.compile(
 def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
     yield from _deleted(facts)
     yield from _encrypted(facts)
+    yield from _forced(facts)
+
+
+def _forced(facts: Facts) -> Iterator[Finding]:
+    """Pushes that replace or remove what the server has. Low: people rebase and force their own branches every day."""
+    for fact, image in executions(facts):
+        words = image.argv[1:]
+        if family(image.path) != "git" or "push" not in words:
+            continue
+        after = words[words.index("push") + 1 :]
+        forced = [word for word in after if word in _FORCES or (len(word) > 1 and word[0] in "+:")]
+        if forced:
+            summary = f"{who(facts, fact.number)} made a remote repository drop what it had: git push {shown(forced[0], 60)}."
+            evidence = (of_exec(facts, fact, image),)
+            yield Finding(DELETED, Severity.LOW, Confidence.MEDIUM, summary, "git push by force", evidence, fact.number)
 
 
 def _deleted(facts: Facts) -> Iterator[Finding]:
@@ -105,13 +121,11 @@ def _deleted(facts: Facts) -> Iterator[Finding]:
 
 
 def _finding(facts: Facts, process: int, accesses: list[FileAccess], what: str, subject: str) -> Finding:
-    evidence = [of_file(facts, access) for access in accesses]
-    for fact, image in executions(facts):
-        if (
-            fact.number == process
-            and family(image.path) in ("rm", "shred", "find", "git", "srm", "wipe")
-            and any(_WIPES.match(word) or word == "-delete" for word in image.argv)
-        ):
+    evidence = [of_file(facts, access) for access in (*accesses[:20], *accesses[-4:])]
+    fact = facts.processes.get(process)
+    for image in fact.images if fact is not None else ():
+        wipes = any(_WIPES.match(word) or word == "-delete" for word in image.argv)
+        if fact is not None and wipes and family(image.path) in ("rm", "shred", "find", "git", "srm", "wipe"):
             evidence.append(of_exec(facts, fact, image))
     return Finding(DELETED, Severity.HIGH, Confidence.HIGH, f"{who(facts, process)} {what}.", shown(subject), ordered(evidence), process)
 
@@ -166,7 +180,7 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
             hits = [access for access in replacing if access.seqs]
         if len({access.path for access in hits}) < _MANY_ENCRYPTED:
             continue
-        evidence = [of_file(facts, access) for access in (*hits, *notes.get(process, ()))]
+        evidence = [of_file(facts, access) for access in (*hits[:20], *notes.get(process, ())[:4])]
         summary = (
             f"{who(facts, process)} replaced {len(hits)} files by content that looks "
             f"encrypted{' and left a note' if process in notes else ''}."

@@ -60,13 +60,13 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
         if not (many or some or short):
             continue
         queries = list(names.values())
-        severity = Severity.HIGH if many or short or size >= 200 else Severity.MEDIUM
+        severity = Severity.HIGH if many or short or size >= 160 else Severity.MEDIUM
         refused = not any(query.allowed for query in queries)
         process = next((facts.process_of(query.task, query.seq) for query in queries if query.task), 0)
+        carried = sum(len(label) for labels in own.values() for label in labels)
         summary = (
-            f"{who(facts, process)} asked for {len(names)} different names below {shown(domain)} with {sum(map(len, left.values()))} "
-            f"bytes of data-like labels"
-            f"{' (refused here)' if refused else ''}."
+            f"{who(facts, process)} asked for {len(names)} different names below {shown(domain)} with {carried} bytes of labels that "
+            f"look like data{' (refused here)' if refused else ''}."
         )
         evidence = [
             of_query(query, f"DNS {shown(query.type, 10)} of {len(query.name)} characters below {shown(domain)}: {shown(query.name[:16])}…")

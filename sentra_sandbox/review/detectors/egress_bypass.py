@@ -1,4 +1,4 @@
-"""Contacts that the policy refused, or that go around what it can see: addresses without names, DNS over HTTPS, TLS that is not taken off, fronting.
+"""Contacts that the policy refused, or that go around what it sees: bare addresses, DNS over HTTPS, TLS that stays on, fronting.
 
 Evidence: the refused query or connection with the policy's reason; the connection to a bare address; the request to a resolver; the
 exchange whose host is another than the connection's.

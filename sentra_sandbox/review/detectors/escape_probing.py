@@ -31,20 +31,42 @@ ESCAPE = FindingClass(
 )
 # call → weight: 3 by itself serious, 1 only with others
 _WEIGHTS = {
-    "init_module": 3, "finit_module": 3, "delete_module": 3, "kexec_load": 3, "kexec_file_load": 3, "pivot_root": 2, "mount": 2, "umount2": 1, "move_mount": 2, "fsopen": 2, "fsmount": 2,
-    "open_tree": 2, "mount_setattr": 2, "setns": 3, "unshare": 1, "chroot": 1, "bpf": 2, "iopl": 3, "ioperm": 3, "open_by_handle_at": 3, "name_to_handle_at": 0, "userfaultfd": 1,
-    "keyctl": 1, "add_key": 1, "request_key": 1, "reboot": 3, "swapon": 2, "swapoff": 2, "mknod": 1, "mknodat": 1, "perf_event_open": 1, "acct": 2, "quotactl": 1, "sethostname": 1, "modify_ldt": 1,
+    "init_module": 3, "finit_module": 3, "delete_module": 3, "kexec_load": 3, "kexec_file_load": 3, "pivot_root": 2, "mount": 2,
+    "umount2": 1, "move_mount": 2, "fsopen": 2, "fsmount": 2,
+    "open_tree": 2, "mount_setattr": 2, "setns": 3, "unshare": 1, "chroot": 1, "bpf": 2, "iopl": 3, "ioperm": 3, "open_by_handle_at": 3,
+    "name_to_handle_at": 0, "userfaultfd": 1,
+    "keyctl": 1, "add_key": 1, "request_key": 1, "reboot": 3, "swapon": 2, "swapoff": 2, "mknod": 1, "mknodat": 1, "perf_event_open": 1,
+    "acct": 2, "quotactl": 1, "sethostname": 1, "modify_ldt": 1,
 }  # fmt: skip
-_FILES = (
-    (re.compile(r"^/proc/(?:1|[2-9]\d*)/(?:root|ns/|cwd)(?:/|$)|^/proc/1/(?:environ|mem)$"), 3, "the root or namespaces of another process"),
-    (re.compile(r"/(?:docker|containerd/containerd|crio/crio|podman/podman|buildkit/buildkitd)\.sock$"), 3, "the container engine's socket"),
-    (re.compile(r"/(?:release_agent|notify_on_release)$"), 3, "a cgroup's release agent"),
-    (re.compile(r"^/proc/sys/kernel/(?:core_pattern|modprobe|hotplug|usermodehelper/.*)$|^/proc/sysrq-trigger$|^/sys/kernel/(?:uevent_helper|security/.*)$|^/proc/sys/fs/binfmt_misc/.*"), 3, "the kernel's helper programs"),
-    (re.compile(r"^/dev/(?:mem|kmem|port|sd[a-z]\d*|nvme\d.*|vd[a-z]\d*|xvd[a-z]\d*|mapper/.*|dm-\d+|kmsg)$|^/proc/(?:kcore|kmem|kallsyms)$"), 2, "the machine's memory or disks"),
-    (re.compile(r"^/(?:var/)?run/(?:systemd/private|dbus/system_bus_socket)$"), 1, "the system's control sockets"),
-)  # fmt: skip
+_FILES = tuple(
+    (re.compile(pattern), weight, what)
+    for pattern, weight, what in (
+        (r"^/proc/(?:1|[2-9]\d*)/(?:root|ns/|cwd)(?:/|$)|^/proc/1/(?:environ|mem)$", 3, "the root or namespaces of another process"),
+        (
+            r"/(?:docker|containerd/containerd|crio/crio|podman/podman|buildkit/buildkitd)\.sock$",
+            3,
+            "the container engine's socket",
+        ),
+        (r"/(?:release_agent|notify_on_release)$", 3, "a cgroup's release agent"),
+        (
+            r"^/proc/sys/kernel/(?:core_pattern|modprobe|hotplug|usermodehelper/.*)$|^/proc/sysrq-trigger$"
+            r"|^/sys/kernel/(?:uevent_helper|security/.*)$|^/proc/sys/fs/binfmt_misc/.*",
+            3,
+            "the kernel's helper programs",
+        ),
+        (
+            r"^/dev/(?:mem|kmem|port|sd[a-z]\d*|nvme\d.*|vd[a-z]\d*|xvd[a-z]\d*|mapper/.*|dm-\d+|kmsg)$|^/proc/(?:kcore|kmem|kallsyms)$",
+            2,
+            "the machine's memory or disks",
+        ),
+        (r"^/(?:var/)?run/(?:systemd/private|dbus/system_bus_socket)$", 1, "the system's control sockets"),
+    )
+)
 _READ_IS_FINE = re.compile(r"^/proc/sys/kernel/core_pattern$|/notify_on_release$|^/proc/kallsyms$|^/sys/kernel/security/")
-_WALL_BUILDERS = frozenset({"bwrap", "chrome", "chromium", "chrome_crashpad", "firefox", "brave", "buildah", "podman", "runc", "crun", "unshare", "nsjail", "firejail", "flatpak", "sentra-sandbox", "playwright", "headless_shell", "electron", "code"})  # fmt: skip
+_WALL_BUILDERS = frozenset({
+    "bwrap", "chrome", "chromium", "chrome_crashpad", "firefox", "brave", "buildah", "podman", "runc",
+    "crun", "unshare", "nsjail", "firejail", "flatpak", "sentra-sandbox", "playwright", "headless_shell", "electron", "code",
+})  # fmt: skip
 _NEW_NAMESPACES = {"unshare", "mount", "umount2", "pivot_root", "chroot", "sethostname", "setns"}
 
 

@@ -74,7 +74,8 @@ _SYSTEM = frozenset(
     }
 )
 _BUILDERS = frozenset({
-    "ld", "gold", "lld", "mold", "collect2", "gcc", "g++", "cc", "c++", "cc1", "clang", "clang++", "rustc", "cargo", "go", "link", "as", "tcc", "ldc2", "ghc", "ocamlopt", "strip",
+    "ld", "gold", "lld", "mold", "collect2", "gcc", "g++", "cc", "c++", "cc1", "clang", "clang++", "rustc", "cargo", "go", "link", "as",
+    "tcc", "ldc2", "ghc", "ocamlopt", "strip",
     "objcopy", "install", "make", "ninja", "cmake", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu-ld", "ld.bfd", "ld.lld",
 })  # fmt: skip
 _PR_SET_NAME = re.compile(r"PR_SET_NAME[^\"]*\"([^\"]*)\"|^15, *\"?([^\"]*)\"?")

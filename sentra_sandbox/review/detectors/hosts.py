@@ -15,9 +15,12 @@ METADATA_ADDRESSES = frozenset(
     {"169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "fd20:ce::254"}
 )
 REGISTRIES = (
-    "pypi.org", "pythonhosted.org", "pypi.python.org", "npmjs.org", "npmjs.com", "yarnpkg.com", "crates.io", "rubygems.org", "golang.org", "proxy.golang.org",
-    "sum.golang.org", "packagist.org", "repo.maven.apache.org", "repo1.maven.org", "nodejs.org", "jsr.io", "conda.io", "anaconda.org", "anaconda.com",
-    "deb.debian.org", "security.debian.org", "archive.ubuntu.com", "security.ubuntu.com", "dl-cdn.alpinelinux.org", "index.crates.io", "static.crates.io",
+    "pypi.org", "pythonhosted.org", "pypi.python.org", "npmjs.org", "npmjs.com", "yarnpkg.com", "crates.io", "rubygems.org",
+    "golang.org", "proxy.golang.org",
+    "sum.golang.org", "packagist.org", "repo.maven.apache.org", "repo1.maven.org", "nodejs.org", "jsr.io", "conda.io", "anaconda.org",
+    "anaconda.com",
+    "deb.debian.org", "security.debian.org", "archive.ubuntu.com", "security.ubuntu.com", "dl-cdn.alpinelinux.org", "index.crates.io",
+    "static.crates.io",
     "hex.pm", "nuget.org",
 )  # fmt: skip
 # Where packages get built parts from: usual in install scripts.
@@ -31,11 +34,15 @@ DOWNLOADS = (
     "electronjs.org",
 )
 DOH = frozenset({
-    "cloudflare-dns.com", "one.one.one.one", "mozilla.cloudflare-dns.com", "dns.google", "dns.google.com", "dns.quad9.net", "doh.opendns.com", "dns.nextdns.io",
-    "doh.cleanbrowsing.org", "dns.adguard-dns.com", "dns.adguard.com", "doh.dns.sb", "dns.alidns.com", "doh.pub", "freedns.controld.com", "dns.mullvad.net",
+    "cloudflare-dns.com", "one.one.one.one", "mozilla.cloudflare-dns.com", "dns.google", "dns.google.com", "dns.quad9.net",
+    "doh.opendns.com", "dns.nextdns.io",
+    "doh.cleanbrowsing.org", "dns.adguard-dns.com", "dns.adguard.com", "doh.dns.sb", "dns.alidns.com", "doh.pub", "freedns.controld.com",
+    "dns.mullvad.net",
 })  # fmt: skip
-POOL_WORDS = ("minexmr", "supportxmr", "nanopool", "moneroocean", "xmrpool", "hashvault", "f2pool", "ethermine", "nicehash", "2miners", "unmineable", "dwarfpool",
-              "minergate", "antpool", "slushpool", "viabtc", "monerohash", "c3pool", "cryptonight", "stratum", "herominers", "hashcity")  # fmt: skip
+POOL_WORDS = (
+    "minexmr", "supportxmr", "nanopool", "moneroocean", "xmrpool", "hashvault", "f2pool", "ethermine", "nicehash", "2miners", "unmineable",
+    "dwarfpool", "minergate", "antpool", "slushpool", "viabtc", "monerohash", "c3pool", "cryptonight", "stratum", "herominers", "hashcity",
+)  # fmt: skip
 _TWO_PART = frozenset({"co", "com", "net", "org", "ac", "gov", "edu", "or", "ne"})
 
 

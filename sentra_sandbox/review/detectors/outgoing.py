@@ -14,8 +14,10 @@ from sentra_sandbox.views.connections import Connection
 from sentra_sandbox.views.exchanges import Exchange
 
 _MAGIC = (
-    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!",
-    b"OggS", b"ID3", b"fLaC", b"\x00\x00\x00\x18ftyp", b"\x00\x00\x00\x1cftyp", b"\x00\x00\x00\x20ftyp", b"\x1aE\xdf\xa3", b"\x7fELF", b"wOF2", b"PACK", b"PAR1",
+    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd",
+    b"7z\xbc\xaf", b"Rar!",
+    b"OggS", b"ID3", b"fLaC", b"\x00\x00\x00\x18ftyp", b"\x00\x00\x00\x1cftyp", b"\x00\x00\x00\x20ftyp", b"\x1aE\xdf\xa3", b"\x7fELF",
+    b"wOF2", b"PACK", b"PAR1",
     b"\x93NUMPY", b"SQLite format 3", b"II*\x00", b"MM\x00*", b"BM", b"\x00asm",
 )  # fmt: skip
 
@@ -56,10 +58,18 @@ CHANNELS = frozenset({"pipe", "file", "socket"})
 """Kinds of flows that carry a stream of bytes; the others hand over what a process has when it begins."""
 
 
-def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: frozenset[str] | None = None) -> list[Flow]:
+def way(
+    facts: Facts,
+    source: int,
+    target: int,
+    since: int,
+    until: int,
+    kinds: frozenset[str] | None = None,
+    around: frozenset[int] = frozenset(),
+) -> list[Flow]:
     """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way.
 
-    ``kinds``: only by these, and only those that carried bytes.
+    ``kinds``: only by these, and only those that carried bytes. ``around``: processes that it must not lead through.
     """
     if source == target:
         return []
@@ -67,6 +77,8 @@ def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: f
     reached: dict[int, tuple[int, Flow | None]] = {source: (since, None)}
     queue = [source]
     for process in queue:
+        if process == target or (process in around and process != source):
+            continue
         after = reached[process][0]
         for flow in leaving.get(process, ()):
             if kinds is not None and (flow.kind not in kinds or not flow.size):
@@ -79,6 +91,24 @@ def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: f
         hops.append(flow)
         target = flow.source
     return hops[::-1]
+
+
+def may_be_piped(facts: Facts, target: int) -> bool:
+    """Whether anything but its own ancestors handed bytes to a process: a shell in a pipeline, not one that an agent drives."""
+    sources = once(facts, "writers to", _writers).get(target, frozenset())
+    return bool(sources - ancestors(facts, target))
+
+
+def ancestors(facts: Facts, process: int) -> frozenset[int]:
+    return frozenset(fact.number for fact in facts.lineage(process)) - {process}
+
+
+def _writers(facts: Facts) -> dict[int, frozenset[int]]:
+    found: dict[int, set[int]] = {}
+    for flow in facts.flows:
+        if flow.kind in CHANNELS and flow.size:
+            found.setdefault(flow.target, set()).add(flow.source)
+    return {target: frozenset(sources) for target, sources in found.items()}
 
 
 def _by_source(facts: Facts) -> dict[int, list[Flow]]:

@@ -10,7 +10,8 @@ from sentra_sandbox.review.facts import Facts, FileAccess
 WRITES = frozenset({"write", "create", "truncate", "rename", "link"})
 
 STARTUP = re.compile(
-    r"/(?:\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.profile|\.zshrc|\.zshenv|\.zprofile|\.zlogin|\.kshrc|\.cshrc|\.tcshrc|\.xinitrc|\.xprofile"
+    r"/(?:\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.profile|\.zshrc|\.zshenv|\.zprofile|\.zlogin|\.kshrc|\.cshrc|\.tcshrc"
+    r"|\.xinitrc|\.xprofile"
     r"|\.xsession|\.inputrc|\.pam_environment|\.config/fish/(?:config\.fish|conf\.d/[^/]+)|\.config/environment\.d/[^/]+)$"
     r"|^/etc/(?:profile|bash\.bashrc|zsh/z[^/]*|environment|rc\.local|profile\.d/[^/]+|init\.d/[^/]+|update-motd\.d/[^/]+)$"
 )
@@ -26,39 +27,42 @@ PRELOAD = "/etc/ld.so.preload"
 
 GIT_HOOK = re.compile(r"(?:/\.git(?:/modules/.+)?|\.git)/hooks/(?!.*\.sample$)[^/]+$|/\.husky/(?!_/)[^/]+$")
 CI_FILE = re.compile(
-    r"/\.github/(?:workflows|actions)/.+|/\.gitlab-ci\.ya?ml$|/\.circleci/[^/]+$|/(?:Jenkinsfile|azure-pipelines\.ya?ml|\.travis\.yml|bitbucket-pipelines\.yml)$"
+    r"/\.github/(?:workflows|actions)/.+|/\.gitlab-ci\.ya?ml$|/\.circleci/[^/]+$|/(?:Jenkinsfile|azure-pipelines\.ya?ml|\.travis\.yml"
+    r"|bitbucket-pipelines\.yml)$"
     r"|/\.buildkite/.+|/\.woodpecker(?:/.+|\.ya?ml)$|/\.drone\.yml$|/\.forgejo/workflows/.+|/\.gitea/workflows/.+"
 )
 AGENT_INSTRUCTIONS = re.compile(
-    r"/(?:AGENTS|CLAUDE|CLAUDE\.local|GEMINI|SKILL|AGENT|COPILOT|CONVENTIONS)\.md$|/\.(?:cursorrules|windsurfrules|clinerules|goosehints|roorules)(?:/[^/]+)?$"
+    r"/(?:AGENTS|CLAUDE|CLAUDE\.local|GEMINI|SKILL|AGENT|COPILOT|CONVENTIONS)\.md$|/\.(?:cursorrules|windsurfrules|clinerules"
+    r"|goosehints|roorules)(?:/[^/]+)?$"
     r"|/\.github/(?:copilot-instructions\.md|instructions/.+|prompts/.+|chatmodes/.+)$|/\.cursor/(?:rules|commands)/.+|/\.windsurf/rules/.+"
-    r"|/\.claude/(?:settings(?:\.local)?\.json|commands/.+|agents/.+|skills/.+|hooks/.+)$|/\.codex/(?:config\.toml|prompts/.+|AGENTS\.md)$|/\.gemini/settings\.json$"
+    r"|/\.claude/(?:settings(?:\.local)?\.json|commands/.+|agents/.+|skills/.+|hooks/.+)$|/\.codex/(?:config\.toml|prompts/.+"
+    r"|AGENTS\.md)$|/\.gemini/settings\.json$"
     r"|/\.aider\.conf\.yml$|/\.continue/(?:config\.(?:json|ya?ml)|rules/.+)$"
 )
 MCP_CONFIG = re.compile(
     r"/(?:\.?mcp(?:_config)?\.json|claude_desktop_config\.json|\.claude\.json|cline_mcp_settings\.json|mcp_settings\.json)$"
 )
 EDITOR_TASK = re.compile(
-    r"/\.vscode/(?:tasks|launch|settings|extensions)\.json$|/\.idea/(?:runConfigurations/.+|workspace\.xml|watcherTasks\.xml)$|/\.zed/(?:tasks|settings)\.json$"
+    r"/\.vscode/(?:tasks|launch|settings|extensions)\.json$|/\.idea/(?:runConfigurations/.+|workspace\.xml|watcherTasks\.xml)$"
+    r"|/\.zed/(?:tasks|settings)\.json$"
     r"|/\.devcontainer(?:/devcontainer)?\.json$|/\.devcontainer/.+|/\.envrc$|/\.nvim\.lua$|/\.exrc$"
 )
-GIT_CONFIG = re.compile(r"/\.git/config$|/\.gitconfig$|/\.config/git/config$")
-
 CREDENTIALS = re.compile(
-    r"/\.ssh/(?!known_hosts|config$|authorized_keys|.*\.pub$)[^/]+$|/\.aws/(?:credentials|config|sso/cache/.+|cli/cache/.+)$|/\.config/gcloud/(?:application_default_credentials\.json"
-    r"|credentials\.db|access_tokens\.db|legacy_credentials/.+)$|/\.azure/(?:accessTokens\.json|msal_token_cache\..*|azureProfile\.json)$|/\.kube/config$|/\.docker/config\.json$"
-    r"|/\.(?:netrc|git-credentials|pypirc|pgpass|my\.cnf|vault-token|htpasswd|terraformrc)$|/\.config/(?:gh/hosts\.yml|hub|glab-cli/config\.yml|op/.+)$"
-    r"|/\.gnupg/(?:private-keys-v1\.d/.+|secring\.gpg)$|/(?:Cookies|Login Data|logins\.json|key4\.db|cookies\.sqlite)$|/\.password-store/.+\.gpg$|/\.local/share/keyrings/.+"
-    r"|^/etc/(?:shadow|gshadow|krb5\.keytab)$|/var/run/secrets/.+|/run/secrets/.+|/(?:wallet\.dat|keystore/UTC--.*)$|/\.(?:claude|codex|gemini)/(?:\.credentials\.json|auth\.json|oauth_creds\.json)$"
+    r"/\.ssh/(?!known_hosts|config$|authorized_keys|.*\.pub$)[^/]+$|/\.aws/(?:credentials|config|sso/cache/.+|cli/cache/.+)$"
+    r"|/\.config/gcloud/(?:application_default_credentials\.json|credentials\.db|access_tokens\.db|legacy_credentials/.+)$"
+    r"|/\.azure/(?:accessTokens\.json|msal_token_cache\..*|azureProfile\.json)$|/\.kube/config$|/\.docker/config\.json$"
+    r"|/\.(?:netrc|git-credentials|pypirc|pgpass|my\.cnf|vault-token|htpasswd|terraformrc)$|/\.config/(?:gh/hosts\.yml|hub"
+    r"|glab-cli/config\.yml|op/.+)$"
+    r"|/\.gnupg/(?:private-keys-v1\.d/.+|secring\.gpg)$|/(?:Cookies|Login Data|logins\.json|key4\.db|cookies\.sqlite)$"
+    r"|/\.password-store/.+\.gpg$|/\.local/share/keyrings/.+"
+    r"|^/etc/(?:shadow|gshadow|krb5\.keytab)$|/var/run/secrets/.+|/run/secrets/.+|/(?:wallet\.dat|keystore/UTC--.*)$|/\.(?:claude"
+    r"|codex|gemini)/(?:\.credentials\.json|auth\.json|oauth_creds\.json)$"
     r"|/\.env(?:\.(?!example$|sample$|template$|dist$|test$)[\w.-]+)?$"
 )
-TOOL_CREDENTIALS = re.compile(
-    r"/\.(?:npmrc|yarnrc|yarnrc\.yml|pip/pip\.conf|config/pip/pip\.conf|cargo/credentials(?:\.toml)?|gem/credentials)$"
-)
-
 _TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")
 _CACHES = re.compile(
-    r"/(?:\.cache|__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|node_modules|\.npm|\.tox|\.nox|\.venv|venv|\.gradle|\.m2|\.cargo/registry|target|dist|build"
+    r"/(?:\.cache|__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|node_modules|\.npm|\.tox|\.nox|\.venv|venv|\.gradle|\.m2"
+    r"|\.cargo/registry|target|dist|build"
     r"|\.next|\.parcel-cache|\.turbo|coverage|_build|site-packages)(?:/|$)"
 )
 _SYSTEM_PROGRAMS = re.compile(
@@ -66,7 +70,8 @@ _SYSTEM_PROGRAMS = re.compile(
 )
 LOGS = re.compile(r"^/var/(?:log|adm)/.+|^/(?:var/)?run/utmp$")
 HISTORIES = re.compile(
-    r"/\.(?:bash|zsh|sh|ash|python|node_repl|mysql|psql|sqlite|rediscli|lesshst|fish)_?(?:history|hst)$|/fish/fish_history$|/\.zsh_sessions/.+"
+    r"/\.(?:bash|zsh|sh|ash|python|node_repl|mysql|psql|sqlite|rediscli|lesshst|fish)_?(?:history|hst)$|/fish/fish_history$"
+    r"|/\.zsh_sessions/.+"
 )
 
 

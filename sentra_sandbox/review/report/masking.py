@@ -1,8 +1,8 @@
 """Takes secrets out of what a report shows. One function for all reports: ``Masker(...)(text)``.
 
 Two ways, both always: the values that the review knows as secrets, in the forms in which they travel (raw, base64 in its three
-alignments, hex, percent-encoded, reversed) and in parts, since an excerpt may begin in the middle of one; and whatever has the form of a key
-or stands behind the name of one. A secret's first four characters stay where it is long, so that its owner knows which it was.
+alignments, hex, percent-encoded, reversed) and in parts, since an excerpt may begin in the middle of one; and whatever has the form of a
+key or stands behind the name of one. A secret's first four characters stay where it is long, so that its owner knows which it was.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from sentra_sandbox.views.secrets import MASK, mask_text
 if TYPE_CHECKING:
     from sentra_sandbox.review.content.search import Secret
 
-GRAM = 8  # so many characters of a secret in a row are masked wherever they stand
+GRAM, STEP = 8, 4
+SURE = GRAM + STEP - 1  # so many characters of a secret in a row are masked wherever they stand; shorter secrets as a whole
 _SHORTEST = 6
 _SECRETS_MAX = 2000
 _VALUE_MAX = 16_384
 _GRAMS_MAX = 1_000_000
 _KEEPS_ENDS = 20
+_CACHED_MAX, _CACHED_LENGTH = 5000, 4000
 
 
 class Masker:
@@ -32,6 +34,7 @@ class Masker:
         self.show_secrets = show_secrets
         self._grams: set[str] = set()
         self._short: set[str] = set()
+        self._cache: dict[str, str] = {}  # the same names and paths come again and again
         if not show_secrets:
             for number, secret in enumerate(secrets):
                 if number >= _SECRETS_MAX or len(self._grams) > _GRAMS_MAX:
@@ -44,7 +47,7 @@ class Masker:
             if line.startswith(b"-----") or len(line) < _SHORTEST:
                 continue
             for form in _forms(line):
-                if len(form) < GRAM:
+                if len(form) < SURE:
                     self._short.add(form)
                 for at in range(len(form) - GRAM + 1):
                     gram = form[at : at + GRAM]
@@ -55,14 +58,26 @@ class Masker:
         """The text as it may be shown."""
         if self.show_secrets or not text:
             return text
+        known = self._cache.get(text)
+        if known is not None:
+            return known
+        masked = text
         if self._grams and len(text) >= GRAM:
-            text = self._without_known(text)
+            masked = self._without_known(masked)
         for short in self._short:
-            text = text.replace(short, MASK)
-        return mask_text(text)
+            masked = masked.replace(short, MASK)
+        masked = mask_text(masked)
+        if len(text) <= _CACHED_LENGTH:
+            if len(self._cache) >= _CACHED_MAX:
+                self._cache.clear()
+            self._cache[text] = masked
+        return masked
 
     def _without_known(self, text: str) -> str:
         grams = self._grams
+        # Every fourth place first: what is at least SURE long cannot hide between them.
+        if grams.isdisjoint(map(text.__getitem__, map(slice, range(0, len(text), STEP), range(GRAM, len(text) + 1, STEP)))):
+            return text
         starts = [at for at in range(len(text) - GRAM + 1) if text[at : at + GRAM] in grams]
         if not starts:
             return text

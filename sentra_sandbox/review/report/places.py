@@ -40,7 +40,7 @@ class Places:
     def of(self, finding: Finding) -> Place | None:
         """The place, or None if nothing of the workspace has to do with it."""
         for frame in reversed(self._shown.review.where.get(finding.fingerprint, [])[:50]):
-            found = _FRAME.search(frame)
+            found = _FRAME.search(frame[:500])
             path = self._inside(found[1] or found[3]) if found else ""
             if found and path:
                 return Place(path, min(int((found[2] or found[4])[:9]), 1 << 30))

@@ -132,7 +132,9 @@ class Compiler:
                 return lambda subject: getter(subject) is not None
             if any(isinstance(value, Field) for value in check.values):
                 return self._of_fields(check, getter)
-            test = predicate(kind, check.operator, self._words(check), spec.spread)
+            # With an argument it is one of the values; a length is one number.
+            many = spec.spread if check.field.argument is None and "len" not in check.field.functions else ""
+            test = predicate(kind, check.operator, self._words(check), many)
         except OperandError as error:
             raise ConditionError(f"{check.field} {check.operator}: {error}", "", check.offset) from error
 
@@ -189,7 +191,7 @@ def resolve(wanted: Field) -> tuple[FieldSpec | None, str | None]:
 def of_moment(wanted: Field, spec: FieldSpec, argument: str | None) -> Getter:
     """``Lookup`` for moments."""
     get = spec.get
-    return lambda moment: get(moment, argument)
+    return spec.direct or (lambda moment: get(moment, argument))
 
 
 def of_table(wanted: Field, spec: FieldSpec, argument: str | None) -> Getter:
@@ -200,8 +202,6 @@ def of_table(wanted: Field, spec: FieldSpec, argument: str | None) -> Getter:
         value = subject.get(name)
         if spec.kind == "bytes" and isinstance(value, str):
             return value.encode()
-        if spec.spread and spec.argument == "" and value is not None and not isinstance(value, list):
-            return (value,)
         if spec.spread and argument is None and value is not None and not isinstance(value, (list, tuple)):
             return (value,)
         return tuple(value) if isinstance(value, list) else value

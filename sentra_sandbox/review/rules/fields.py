@@ -35,6 +35,7 @@ class FieldSpec:
     argument: Argument = ""
     spread: Spread = ""
     origin: str = "Falco"
+    direct: Getter | None = None  # of a field without an argument: the same, a call less
 
     @property
     def shown(self) -> str:
@@ -46,7 +47,7 @@ class FieldSpec:
 
 def plain(name: str, kind: Kind, meaning: str, get: Getter, spread: Spread = "", origin: str = "Falco") -> FieldSpec:
     """A field without an argument."""
-    return FieldSpec(name, kind, meaning, lambda moment, _: get(moment), "", spread, origin)
+    return FieldSpec(name, kind, meaning, lambda moment, _: get(moment), "", spread, origin, get)
 
 
 UNSUPPORTED: tuple[tuple[str, str], ...] = (

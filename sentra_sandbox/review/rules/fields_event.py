@@ -86,8 +86,6 @@ def _shown_argument(moment: Moment, call: table.Call, index: int) -> Any:
         return None if data is None else _text(data[:_ARGUMENTS_MAX])
     if argument.kind in ("int", "pid", "size", "long", "u64", "offset", "uint"):
         return signed32(value) if argument.kind in ("int", "pid") else value
-    if call.name.startswith("open") and argument.name == "flags" and not value & 3:
-        return "O_RDONLY|" + _formatted(moment, call, index)
     return _formatted(moment, call, index)
 
 

@@ -18,7 +18,7 @@ _TEXT_MAX = 256 * 1024
 
 
 def _ours(name: str, kind: Kind, meaning: str, get: Callable[[Moment], Any]) -> FieldSpec:
-    return FieldSpec(name, kind, meaning, lambda moment, _: get(moment), "", "", "ours")
+    return FieldSpec(name, kind, meaning, lambda moment, _: get(moment), "", "", "ours", get)
 
 
 def _named(name: str, kind: Kind, meaning: str, get: Callable[[Moment, str | None], Any], argument: Argument = "text") -> FieldSpec:

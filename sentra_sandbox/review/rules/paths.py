@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 SECRET, STARTUP, VCS, CI, AGENT, WORKSPACE, TEMPORARY, HOME, SYSTEM, OTHER = (
     "secret", "startup", "vcs", "ci", "agent", "workspace", "temporary", "home", "system", "other",
@@ -37,6 +38,7 @@ _TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/")
 _SYSTEM = ("/usr/", "/lib", "/bin/", "/sbin/", "/etc/", "/opt/", "/boot/", "/var/", "/proc/", "/sys/", "/dev/", "/run/")
 
 
+@lru_cache(maxsize=8192)
 def file_class(path: str, workspace: str, home: str) -> str:
     """The first class of ``CLASSES`` that fits; ``""`` for what is no absolute path."""
     if not path.startswith("/"):

@@ -13,7 +13,8 @@ import yaml
 from sentra_sandbox.errors import UsageError
 
 FILE_MAX = 16 << 20
-_NODES_MAX = 1_000_000
+_NODES_MAX = 200_000
+_DEEPEST = 50
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -100,6 +101,7 @@ def read(path: str) -> str:
 def load(text: str, file: str) -> Tree | None:
     """The only document of a file; None if it is empty. Raises ``RuleFileError``."""
     try:
+        _check_depth(text, file)
         node = yaml.compose(text, Loader=_LOADER)
         return None if node is None else _Builder(text, file).tree(node, 0)
     except yaml.MarkedYAMLError as error:
@@ -108,6 +110,19 @@ def load(text: str, file: str) -> Tree | None:
         raise RuleFileError(f"this is no YAML: {error.problem}", file, line, column) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise RuleFileError(f"this is no YAML: {str(error)[:200]}", file) from error
+
+
+def _check_depth(text: str, file: str) -> None:
+    """YAML's own composer calls itself for each level, in C, and dies of a text that is deep enough."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            depth += 1
+            if depth > _DEEPEST:
+                mark = event.start_mark
+                raise RuleFileError(f"nested deeper than {_DEEPEST}", file, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            depth -= 1
 
 
 class _Builder:
@@ -121,7 +136,7 @@ class _Builder:
     def tree(self, node: yaml.Node, depth: int) -> Tree:
         place = Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
         self._nodes += 1  # aliases are followed, and a few lines of them can stand for billions
-        if self._nodes > _NODES_MAX or depth > 50:
+        if self._nodes > _NODES_MAX or depth > _DEEPEST:
             raise place.error("the rule file is too large or nested too deeply")
         if isinstance(node, yaml.ScalarNode):
             return Text(node.value, place, self._characters(node))

@@ -80,7 +80,7 @@ class Outcome:
 def read_case(path: Path) -> Case:
     told: dict[str, list[str]] = {}
     for line in path.read_text().splitlines():
-        found = re.fullmatch(r"# ([a-z]+): (.+)", line)
+        found = re.fullmatch(r"(?:#|//) ([a-z]+): (.+)", line)
         if found is None:
             break
         told.setdefault(found[1], []).append(found[2])

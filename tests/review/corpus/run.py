@@ -19,8 +19,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[3])]
-
 from cases import Case, Outcome, every_case
 from internet import HOMES, Internet, enter
 from table import as_markdown, summary

@@ -78,6 +78,6 @@ def make_world(place: Path, made: dict[str, str]) -> World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o600)
-    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "Widgets"], ["remote", "add", "origin", "https://github.com/acme/widgets.git"]):
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "Widgets"], ["remote", "add", "origin", f"https://github.com/acme/{place.name}.git"]):
         subprocess.run([*GIT, *command], cwd=workspace, check=True, env={"HOME": str(home), "PATH": "/usr/bin:/bin"})
     return World(home, workspace)
