@@ -67,7 +67,8 @@ def _forced(facts: Facts) -> Iterator[Finding]:
         forced = [word for word in after if word in _FORCES or (len(word) > 1 and word[0] in "+:")]
         if forced:
             summary = f"{who(facts, fact.number)} made a remote repository drop what it had: git push {shown(forced[0], 60)}."
-            yield Finding(DELETED, Severity.LOW, Confidence.MEDIUM, summary, "git push by force", (of_exec(facts, fact, image),), fact.number)
+            evidence = (of_exec(facts, fact, image),)
+            yield Finding(DELETED, Severity.LOW, Confidence.MEDIUM, summary, "git push by force", evidence, fact.number)
 
 
 def _deleted(facts: Facts) -> Iterator[Finding]:
