@@ -166,7 +166,9 @@ FIELDS: tuple[FieldSpec, ...] = (
     plain("container.type", "text", "always sentra-sandbox", lambda m: "sentra-sandbox"),
     plain("container.image", "text", "always sentra-sandbox: there is no image", lambda m: "sentra-sandbox"),
     plain("container.image.repository", "text", "always sentra-sandbox: there is no image", lambda m: "sentra-sandbox"),
-    plain("container.privileged", "truth", "always false: the sandbox drops all privileges", lambda m: False),
+    plain("container.privileged", "truth", "always false: a sandboxed root keeps few capabilities", lambda m: False),
+    FieldSpec("container.mount.dest", "text", "always N/A, as Falco says of a path that is no mount", lambda moment, _: "N/A", "text"),
+    plain("container.mounts", "text", "always empty: there are no volumes", lambda m: ""),
     plain("container.start_ts", "number", "when the run began, nanoseconds since 1970", _created),
     plain("container.duration", "number", "nanoseconds since the run began", lambda m: m.time_ns),
 )  # fmt: skip

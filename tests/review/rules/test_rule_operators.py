@@ -189,3 +189,10 @@ def test_macros_that_grow_without_end_are_an_error() -> None:
     macros = {f"m{n}": parse(f"m{n + 1} and m{n + 1}") for n in range(45)} | {"m45": parse("proc.name = a")}
     with pytest.raises(Unresolvable, match="too large"):
         expand(parse("m0"), macros)
+
+
+def test_a_negated_check_of_what_cannot_be_told_is_listed_too() -> None:
+    """As in Falco it is true, since the check itself is false; the report says that it was asked without the field."""
+    compiler = Compiler(LISTS, of_table)
+    assert compiler.compile(parse("evt.type = open and not k8s.ns.name = a"), "open") is True
+    assert list(compiler.unsupported) == ["k8s.ns.name"]
