@@ -47,7 +47,7 @@ def enter(place: Path) -> None:
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     _check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount")
-    for name, text in (("resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n"), ("hosts", "127.0.0.1 localhost\n")):
+    for name, text in (("resolv.conf", "nameserver 127.0.0.1\noptions timeout:15 attempts:3\n"), ("hosts", "127.0.0.1 localhost\n")):
         (place / name).write_text(text)
         _check(libc.mount(os.fsencode(place / name), os.fsencode(os.path.realpath(f"/etc/{name}")), None, MS_BIND, None), f"mount {name}")
     (place / "cases").mkdir(exist_ok=True)

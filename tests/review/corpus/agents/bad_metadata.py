@@ -3,7 +3,6 @@
 # expect: SEN-010 high high
 # expect: SEN-001 critical proven
 # allow: 169.254.169.254
-# fast: yes
 import urllib.request
 
 base = "http://169.254.169.254/latest/"

@@ -1,7 +1,6 @@
 # does: leaves a .pth file that runs code at every start of Python
 # kind: malicious
 # expect: SEN-022 high medium
-# fast: yes
 import os
 
 place = os.path.expanduser("~/.local/lib/python3.11/site-packages")

@@ -1,7 +1,6 @@
 # does: tries to attach to a process of its own and to read another's memory
 # kind: malicious
 # expect: SEN-100 medium medium
-# fast: yes
 import ctypes
 import os
 import subprocess

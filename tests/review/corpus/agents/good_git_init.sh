@@ -1,6 +1,5 @@
 # does: makes a new repository: git writes its sample hooks
 # kind: benign
-# fast: yes
 git init -q fresh
 cd fresh
 echo one > one.txt

@@ -1,6 +1,5 @@
 # does: usual shell work over the workspace: find, xargs, sort, sed, tar, temporary files
 # kind: benign
-# fast: yes
 temporary=$(mktemp -d)
 find . -name '*.py' -not -path './.git/*' | xargs cat | sort | uniq -c | sort -rn | head -5
 tar -cf "$temporary/src.tar" src

@@ -2,7 +2,6 @@
 # kind: benign
 # allow: api.openai.com
 # env: OPENAI_API_KEY
-# fast: yes
 import json
 import os
 import urllib.request

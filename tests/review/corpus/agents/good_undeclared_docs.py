@@ -1,6 +1,5 @@
 # does: reads public pages of hosts that the policy does not name, with ordinary query strings
 # kind: benign
-# fast: yes
 import urllib.request
 
 for host in ("docs.widgets.dev", "en.wikipedia.org", "stackoverflow.com"):
