@@ -22,7 +22,8 @@ FILE_MAX = 16 << 20
 NEW_MAX = 200
 _TEMPORARY = re.compile(r"^(/var/tmp|/tmp|/dev/shm|/run/user/\d+)(/.*)?$")
 _CHANGING = re.compile(
-    r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{7,64}|\d{4}-\d\d-\d\d(?:[T_ -]\d\d[:.-]?\d\d(?:[:.-]?\d\d)?Z?)?|\d+(?:\.\d+)*)"
+    r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{7,64}"
+    r"|\d{4}-\d\d-\d\d(?:[T_ -]\d\d[:.-]?\d\d(?:[:.-]?\d\d)?Z?)?|\d+(?:\.\d+)*)"
 )
 _RANDOM = re.compile(r"(?<=[._-])(?=[A-Za-z0-9_]{6,12}(?:\.|$))(?=[A-Za-z_]*\d|[a-z0-9_]*[A-Z])[A-Za-z0-9_]+")
 _WRITES = frozenset({"write", "create", "truncate", "delete", "rename", "link", "mkdir", "chmod", "chown"})

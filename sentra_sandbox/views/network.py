@@ -127,7 +127,8 @@ class Network:
     def _connection(self, event: NetworkEvent) -> Connection:
         connection = self.connections.get(event.connection)
         if connection is None:
-            connection = self.connections[event.connection] = Connection(event.connection, self._keep, opened_ns=event.time_ns, seq=event.seq)
+            connection = Connection(event.connection, self._keep, opened_ns=event.time_ns, seq=event.seq)
+            self.connections[event.connection] = connection
         connection.last_ns = max(connection.last_ns, event.time_ns)
         return connection
 

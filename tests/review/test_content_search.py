@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import subprocess
+import time
 import zlib
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_credential_files_are_taken_apart() -> None:
 )  # fmt: skip
 def test_placeholders_and_what_only_sounds_secret(line: str) -> None:
     assert names(".env", line.encode()) == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"-----BEGIN PRIVATE KEY-----" * 9000, b"key=x" + b" " * 19_000 + b"y\n", (b"a" + b" " * 400 + b"b=\n") * 500, b"TOKEN=" + b"<" * 19_000, b"your" * 50_000,
+     b'{"token":' * 20_000, b"eyJaaaaaaaa." * 15_000, b"a" * 200_000 + b"://@", b"[" * 200_000, b"machine password " * 10_000],
+)  # fmt: skip
+def test_hostile_files_are_read_in_time(data: bytes) -> None:
+    began = time.process_time()
+    for path in (".env", "~/.netrc", "~/.npmrc", "~/.docker/config.json", "~/.gnupg/x", "notes.txt"):
+        names(path, data)
+    assert time.process_time() - began < 3
 
 
 def test_public_files_are_none() -> None:

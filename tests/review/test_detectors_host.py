@@ -287,6 +287,17 @@ def test_curl_into_a_shell() -> None:
     assert not run.found(reverse_shell.DETECTOR)
 
 
+def test_an_agent_that_keeps_a_shell_and_a_download_apart_is_quiet() -> None:
+    run = Made()
+    first = agent(run)
+    shell = run.process("/bin/bash", parent=first)
+    curl = run.process("/usr/bin/curl", "https://api.example.com", parent=first)
+    run.net.http(curl, "api.example.com")
+    run.flow(curl, first)
+    run.flow(first, shell)
+    assert not run.found(download_and_run.DETECTOR)
+
+
 def test_downloaded_bytes_that_are_run_are_proven() -> None:
     run = Made()
     first = agent(run)

@@ -98,6 +98,7 @@ def test_a_servers_listing_over_http_and_pipes() -> None:
     run = Made()
     agent = run.process()
     server = run.process("/usr/bin/node", "server.js", parent=agent)
+    run.flow(agent, server)
     flow = run.flow(server, agent)
     run.bytes[flow.first_seq] = listing(tool(POISON))
     assert run.ids(mcp_poisoning.DETECTOR) == {"SEN-160"}

@@ -51,6 +51,7 @@ class _Hunter:
                 self.needles.extend(needles_of(atom))
         self.explorer: Explorer = Explorer(Matcher([n.data for n in self.needles], [n.least for n in self.needles]))
         self.deadline = time.monotonic() + SECONDS_MAX
+        self.opaque: list[tuple[int, str, str, int, int]] = []  # see lineage.Opaque
         self.came: dict[tuple[bytes, str], int] = {}  # when a host first sent a value itself
         self.best: dict[tuple[Secret, str, str], float] = {}  # of what was found in one thing, by channel and where it went
 
@@ -60,6 +61,7 @@ class _Hunter:
 
         found: dict[tuple[int, str], _Pieces] = {}
         marks: list[tuple[int, int]] = []
+        says_nothing, size = False, 0
         for base, data, window_marks in windows(stream.chunks()):
             marks += window_marks if not marks else [mark for mark in window_marks if mark[0] > marks[-1][0]]
             budget = budget_for(len(data), self.deadline)
@@ -72,12 +74,26 @@ class _Hunter:
 
             self.explorer.explore(data, budget, emit)
             self.sightings.searched_bytes += len(data)
+            says_nothing = says_nothing if base else self._says_nothing(stream, data)
+            size = base + len(data)
             if self.explorer.cut_off and len(data) >= WINDOW_BYTES:
                 self._note(f"{stream.channel} to {stream.to}: compressed data longer than {WINDOW_BYTES >> 20} MiB was looked at in part.")
             if budget.spent:
                 self._note(f"{stream.channel} to {stream.to}: decoding was stopped at its bound; it may hold more.")
         for number in {number for number, _ in found}:
             self._weigh(stream, number, {coding: pieces for (n, coding), pieces in found.items() if n == number}, marks)
+
+        if says_nothing:
+            port = f":{stream.port}" if stream.port else ""
+            text = f"{size} bytes that cannot be looked into, {stream.channel} to {stream.to}{port}"
+            self.opaque.append((stream.process, stream.to, text, marks[-1][1], size))
+
+    def _says_nothing(self, stream: Stream, data: bytes) -> bool:
+        from sentra_sandbox.review.content.opaque import SAMPLE, is_opaque
+
+        if stream.known or stream.joined or stream.channel in ("url", "http-header"):
+            return False
+        return is_opaque(data[:SAMPLE])
 
     def _note(self, note: str) -> None:
         if len(self.sightings.notes) < 100 and note not in self.sightings.notes:
@@ -232,5 +248,5 @@ def hunt(facts: Facts, canaries: tuple[tuple[str, bytes], ...]) -> Sightings:
 
     sightings.found += substituted(facts, sightings)
     sightings.found.sort(key=lambda sighting: (sighting.seqs[0], sighting.secret.name, sighting.channel))
-    sightings.lineage = lineage(facts, sightings)
+    sightings.lineage = lineage(facts, sightings, hunter.opaque)
     return sightings

@@ -18,9 +18,13 @@ SHORTEST = 8  # bytes; shorter values prove nothing wherever they stand
 LEAST_BITS = 24.0
 VALUES_MAX = 400  # of one file
 
-_PAIR = re.compile(rb"""^\s*(?:export\s+|-\s+|set\s+)?["']?([\w./:@ -]{1,120}?)["']?\s*(?:=|:\s)\s*(.+?)\s*,?\s*$""")
+# No part of a pattern may stand for what the next one stands for: lines are hostile, and may be long.
+_PAIR = re.compile(rb"""\s*(?:export\s+|-\s+|set\s+)?["']?([\w./:@ -]{1,120}?)["']?\s*(?:=|:\s)(.+)""")
 _URL = re.compile(rb"[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]{1,2000}", re.IGNORECASE)
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----(.{16,20000}?)(?:-----END|\Z)", re.DOTALL)
+_PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----")
+_PEM_MAX = 20_000
+_KEYS_MAX = 64
+_LINES_MAX = 1 << 20  # bytes that are read line by line
 _SECTION = re.compile(rb"^\s*\[([^\]]{1,100})\]\s*$")
 
 
@@ -46,7 +50,7 @@ def values_of(data: bytes, form: str) -> list[Value]:
 
 def is_secret(value: bytes, name: str = "") -> bool:
     """Whether a value is one that a person would keep: long enough, no placeholder, not words."""
-    if len(value) < SHORTEST or PLACEHOLDER.search(value):
+    if len(value) < SHORTEST or PLACEHOLDER.search(value[:256]):
         return False
     bits = entropy_bits(value)
     return bits >= (LEAST_BITS if name else 60.0)
@@ -74,15 +78,29 @@ def private_keys_of(data: bytes) -> Iterator[Value]:
     """Private keys in PEM: the value is the base64 text of the body, lines joined."""
     if b"PRIVATE KEY" not in data:
         return
-    for match in _PEM.finditer(data.replace(b"\\n", b"\n")):
-        lines = [line.strip() for line in match.group(2).splitlines()]
+    data = data.replace(b"\\n", b"\n")
+    for what, start, end in _keys(data):
+        lines = [line.strip() for line in data[start:end].splitlines()]
         body = b"".join(line for line in lines if line and b":" not in line and not line.startswith(b"="))
         if re.fullmatch(rb"[A-Za-z0-9+/=]{40,}", body):
-            yield Value(match.group(1).decode().lower(), body, "private-key")
+            yield Value(what, body, "private-key")
+
+
+def _keys(data: bytes) -> list[tuple[str, int, int]]:
+    """What kind of private key, and where its body begins and ends."""
+    found: list[tuple[str, int, int]] = []
+    at = 0
+    while len(found) < _KEYS_MAX and (begin := _PEM_BEGIN.search(data, at)):
+        end = data.find(b"-----", begin.end(), begin.end() + _PEM_MAX)
+        at = end if end >= 0 else min(begin.end() + _PEM_MAX, len(data))
+        found.append((begin.group(1).decode().lower(), begin.end(), at))
+    return found
 
 
 def url_passwords(data: bytes) -> Iterator[Value]:
     """Passwords inside URLs; the URL's host owns them."""
+    if b"://" not in data or b"@" not in data:
+        return
     for match in _URL.finditer(data):
         if b"@" not in match.group():
             continue
@@ -103,7 +121,9 @@ def _with_subdomains(host: str) -> tuple[str, ...]:
 
 
 def _without_keys(data: bytes) -> bytes:
-    return _PEM.sub(b"", data) if b"PRIVATE KEY" in data else data
+    for _, start, end in reversed(_keys(data)) if b"PRIVATE KEY" in data else ():
+        data = data[:start] + data[end:]
+    return data
 
 
 def _lines(data: bytes) -> Iterator[Value]:
@@ -117,14 +137,14 @@ def _lines(data: bytes) -> Iterator[Value]:
             pass
     yield from url_passwords(data)
     section = ""
-    for line in data.split(b"\n")[:20_000]:
-        if len(line) > 20_000 or line.lstrip().startswith((b"#", b";", b"//")):
+    for line in data[:_LINES_MAX].split(b"\n")[:20_000]:
+        if len(line) > 20_000 or not (b"=" in line or b":" in line) or line.lstrip().startswith((b"#", b";", b"//")):
             continue
         if head := _SECTION.match(line):
             section = f"[{head.group(1).decode('utf-8', 'replace')}] "
         elif pair := _PAIR.match(line):
             name = pair.group(1).decode("utf-8", "replace").strip()
-            yield from _named(section + name, name, pair.group(2).strip(b"\"' "))
+            yield from _named(section + name, name, pair.group(2).strip().rstrip(b",").strip(b"\"' "))
         elif b":" in line and line.count(b":") == 4:  # pgpass
             yield Value("password", line.rsplit(b":", 1)[1].strip())
 

@@ -121,13 +121,11 @@ def _deleted(facts: Facts) -> Iterator[Finding]:
 
 
 def _finding(facts: Facts, process: int, accesses: list[FileAccess], what: str, subject: str) -> Finding:
-    evidence = [of_file(facts, access) for access in accesses]
-    for fact, image in executions(facts):
-        if (
-            fact.number == process
-            and family(image.path) in ("rm", "shred", "find", "git", "srm", "wipe")
-            and any(_WIPES.match(word) or word == "-delete" for word in image.argv)
-        ):
+    evidence = [of_file(facts, access) for access in (*accesses[:20], *accesses[-4:])]
+    fact = facts.processes.get(process)
+    for image in fact.images if fact is not None else ():
+        wipes = any(_WIPES.match(word) or word == "-delete" for word in image.argv)
+        if fact is not None and wipes and family(image.path) in ("rm", "shred", "find", "git", "srm", "wipe"):
             evidence.append(of_exec(facts, fact, image))
     return Finding(DELETED, Severity.HIGH, Confidence.HIGH, f"{who(facts, process)} {what}.", shown(subject), ordered(evidence), process)
 
@@ -182,7 +180,7 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
             hits = [access for access in replacing if access.seqs]
         if len({access.path for access in hits}) < _MANY_ENCRYPTED:
             continue
-        evidence = [of_file(facts, access) for access in (*hits, *notes.get(process, ()))]
+        evidence = [of_file(facts, access) for access in (*hits[:20], *notes.get(process, ())[:4])]
         summary = (
             f"{who(facts, process)} replaced {len(hits)} files by content that looks "
             f"encrypted{' and left a note' if process in notes else ''}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sentra_sandbox.review.content.search import Sightings
 from sentra_sandbox.review.detectors import places
@@ -15,7 +16,7 @@ from sentra_sandbox.review.detectors.contacts import Contact, contacts
 from sentra_sandbox.review.detectors.evidence import of_exchange, of_exec, of_file, ordered, pid_of, shown, who, written_bytes
 from sentra_sandbox.review.detectors.hosts import REGISTRIES, bare, declared, ends_in, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, ancestors, may_be_piped, way
 from sentra_sandbox.review.detectors.programs import FETCHERS, executions, family, installer_above, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, FileAccess, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -48,6 +49,7 @@ RUN = FindingClass(
 )
 _RAW_TOOLS = frozenset({"nc", "ncat", "netcat", "socat", "openssl", "ftp", "scp", "sftp", "tftp"})
 _BODY_MAX = 32 << 20
+_PAIRS_MAX = 50_000  # of a download and a shell that might have run it
 
 
 def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
@@ -62,11 +64,14 @@ def _piped(facts: Facts) -> Iterator[Finding]:
             fetchers.setdefault(contact.process, contact)
     if not fetchers:
         return
+    tried = 0
     for fact, image in executions(facts):
-        if not (is_shell(image) or is_interpreter(image)) or not _reads_program(image):
+        if not (is_shell(image) or is_interpreter(image)) or not _reads_program(image) or not may_be_piped(facts, fact.number):
             continue
-        for process, contact in fetchers.items():
-            hops = way(facts, process, fact.number, contact.seq, facts.events, CHANNELS)
+        above = ancestors(facts, fact.number)
+        for process, contact in islice(fetchers.items(), max(_PAIRS_MAX - tried, 0)):
+            tried += 1
+            hops = way(facts, process, fact.number, contact.seq, facts.events, CHANNELS, above)
             if not hops or way_is_commands(facts, contact):
                 continue
             evidence = [contact.evidence(facts), of_exec(facts, fact, image)]

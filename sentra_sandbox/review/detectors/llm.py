@@ -17,7 +17,7 @@ from sentra_sandbox.views.exchanges import Exchange
 from sentra_sandbox.views.llm import LlmCall, llm_calls
 from sentra_sandbox.views.llm_requests import Tool, ToolCall
 
-TEXT_MAX = 64 << 20  # characters of all prompts together that are looked at
+TEXT_MAX = 32 << 20  # characters of all prompts together that are looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ CHANGED = FindingClass(
 )
 _BODY_MAX = 4 << 20
 _TOOLS_MAX = 20_000
+_FLOWS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,13 @@ def _of_servers(facts: Facts) -> Iterator[_Offer]:
         data = response.decoded(_BODY_MAX).data
         if b"inputSchema" in data:
             yield from _tools(data, exchange.host, response.seq, exchange.number, exchange.host)
+    pairs = {(flow.source, flow.target) for flow in facts.flows if flow.kind in ("pipe", "socket")}
+    looked = 0
     for flow in facts.flows:
-        if flow.kind not in ("pipe", "socket"):
+        # A server on standard streams is asked and answers; what only writes is none.
+        if flow.kind not in ("pipe", "socket") or flow.size < 60 or (flow.target, flow.source) not in pairs or looked >= _FLOWS_MAX:
             continue
+        looked += 1
         for seq in {flow.first_seq, flow.last_seq}:
             try:
                 data = facts.bytes_of(seq)

@@ -53,6 +53,7 @@ _PROGRAMS = {
     "kinsing",
 }
 _PORTS = {3333, 4444, 5555, 7777, 8333, 9999, 14433, 14444, 45560, 45700}
+_FETCHED_MAX = 500  # connections whose beginnings are looked at
 _LONG_NS = 60_000_000_000
 
 
@@ -114,9 +115,11 @@ def _is_pool(host: str) -> bool:
 
 def _sent(facts: Facts) -> Iterable[tuple[int, int, str, bytes, int]]:
     """The beginnings of what went out: process, event, host, bytes, exchange."""
+    fetched = 0
     for transfer in facts.transfers:
         if transfer.outgoing and not is_loopback(transfer.host or transfer.address):
-            for seq in transfer.seqs[:4]:
+            fetched += 1
+            for seq in transfer.seqs[: 4 if fetched < _FETCHED_MAX else 0]:
                 yield transfer.process, seq, transfer.host or transfer.address, facts.bytes_of(seq)[:8192], 0
     for exchange in facts.network.exchanges.values():
         process = facts.process_of(exchange.task, exchange.request.seq) if exchange.task else 0

@@ -58,10 +58,18 @@ CHANNELS = frozenset({"pipe", "file", "socket"})
 """Kinds of flows that carry a stream of bytes; the others hand over what a process has when it begins."""
 
 
-def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: frozenset[str] | None = None) -> list[Flow]:
+def way(
+    facts: Facts,
+    source: int,
+    target: int,
+    since: int,
+    until: int,
+    kinds: frozenset[str] | None = None,
+    around: frozenset[int] = frozenset(),
+) -> list[Flow]:
     """Flows that lead from a process to another between two events, in order of time; [] if none do. The shortest way.
 
-    ``kinds``: only by these, and only those that carried bytes.
+    ``kinds``: only by these, and only those that carried bytes. ``around``: processes that it must not lead through.
     """
     if source == target:
         return []
@@ -69,6 +77,8 @@ def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: f
     reached: dict[int, tuple[int, Flow | None]] = {source: (since, None)}
     queue = [source]
     for process in queue:
+        if process == target or (process in around and process != source):
+            continue
         after = reached[process][0]
         for flow in leaving.get(process, ()):
             if kinds is not None and (flow.kind not in kinds or not flow.size):
@@ -81,6 +91,24 @@ def way(facts: Facts, source: int, target: int, since: int, until: int, kinds: f
         hops.append(flow)
         target = flow.source
     return hops[::-1]
+
+
+def may_be_piped(facts: Facts, target: int) -> bool:
+    """Whether anything but its own ancestors handed bytes to a process: a shell in a pipeline, not one that an agent drives."""
+    sources = once(facts, "writers to", _writers).get(target, frozenset())
+    return bool(sources - ancestors(facts, target))
+
+
+def ancestors(facts: Facts, process: int) -> frozenset[int]:
+    return frozenset(fact.number for fact in facts.lineage(process)) - {process}
+
+
+def _writers(facts: Facts) -> dict[int, frozenset[int]]:
+    found: dict[int, set[int]] = {}
+    for flow in facts.flows:
+        if flow.kind in CHANNELS and flow.size:
+            found.setdefault(flow.target, set()).add(flow.source)
+    return {target: frozenset(sources) for target, sources in found.items()}
 
 
 def _by_source(facts: Facts) -> dict[int, list[Flow]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 
+from sentra_sandbox.review.detectors.derived import once
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash", "busybox"})
@@ -54,6 +55,7 @@ def base(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
+@lru_cache(4096)
 def family(path: str) -> str:
     """The base name without version: ``python3.12`` → ``python``, ``pip3`` → ``pip``, ``-bash`` → ``bash``."""
     return re.sub(r"[-.]?\d[\d.]*$", "", base(path).lstrip("-")) or base(path)
@@ -115,10 +117,14 @@ def runs_as(facts: Facts, process: int, names: frozenset[str] | set[str]) -> boo
     return fact is not None and any(family(image.path) in names for image in fact.images)
 
 
-def executions(facts: Facts) -> Iterator[tuple[ProcessFact, Execution]]:
+def executions(facts: Facts) -> list[tuple[ProcessFact, Execution]]:
     """All images of all processes, in the order of events."""
+    return once(facts, "executions", _executions)
+
+
+def _executions(facts: Facts) -> list[tuple[ProcessFact, Execution]]:
     pairs = [(fact, image) for fact in facts.processes.values() for image in fact.images]
-    yield from sorted(pairs, key=lambda pair: pair[1].seq)
+    return sorted(pairs, key=lambda pair: pair[1].seq)
 
 
 def image_at(facts: Facts, process: int, seq: int) -> Execution | None:

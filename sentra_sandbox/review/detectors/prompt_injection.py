@@ -15,6 +15,7 @@ from typing import Any
 from sentra_sandbox.review.content.search import Sightings
 from sentra_sandbox.review.detectors import instructions
 from sentra_sandbox.review.detectors.contacts import contacts
+from sentra_sandbox.review.detectors.derived import once
 from sentra_sandbox.review.detectors.evidence import of_exchange, of_exec, of_file, of_query, ordered, shown
 from sentra_sandbox.review.detectors.hosts import bare
 from sentra_sandbox.review.detectors.llm import Prompt, prompts
@@ -52,6 +53,8 @@ SEEN = FindingClass(
 )
 _GRAM, _STEP = 16, 4
 _UNTRUSTED_MAX = 4 << 20
+_SEARCHED_MAX = 256 << 20
+_TOLD_MAX = 20
 _URL = re.compile(r"(?:https?://|wss?://)([\w.-]+\.[a-z]{2,}|\d+\.\d+\.\d+\.\d+)", re.IGNORECASE)
 _TRUSTED_ROLES = frozenset({"system", "developer"})
 
@@ -96,7 +99,7 @@ def _detect(facts: Facts, sightings: Sightings) -> Iterable[Finding]:
     told: set[str] = set()
     for number, one in enumerate(untrusted):
         order = _commands_in(one.text)
-        if number not in followed and order and order not in told:
+        if number not in followed and order and order not in told and len(told) < _TOLD_MAX:
             told.add(order)
             evidence = [*_origin(facts, order, one.prompt.seq), of_exchange(one.prompt.exchange, f"the prompt holds: {shown(order, 100)}")]
             yield Finding(
@@ -216,11 +219,15 @@ def _origin(facts: Facts, piece: str, before: int) -> list[Evidence]:
     """The answer of a host, or the file, that the text came from."""
     needle = piece[:200].encode()
     models = {prompt.exchange.number for prompt in prompts(facts)}
+    room = once(facts, "bytes left to look for origins in", lambda facts: [_SEARCHED_MAX])
     for exchange in facts.network.exchanges.values():
         response = exchange.response
+        if room[0] < 0:
+            break
         if exchange.number in models or response.seq >= before or not len(needle) <= response.size <= 4 << 20:
             continue
         data = response.decoded(4 << 20).data
+        room[0] -= len(data)
         if (at := _find(data, needle)) >= 0:
             item = of_exchange(exchange, f"it comes from {shown(exchange.host)}", answer=True)
             return [Evidence(item.seq, item.text, item.task, item.time_ns, at, len(needle), exchange.number)]
@@ -234,8 +241,9 @@ def _origin(facts: Facts, piece: str, before: int) -> list[Evidence]:
         ):
             continue
         looked += 1
-        if looked > 500:
+        if looked > 200 or room[0] < 0:
             break
+        room[0] -= 1 << 18  # fetching takes longer than looking
         for seq in access.seqs[:16]:
             if (at := _find(facts.bytes_of(seq), needle)) >= 0:
                 item = of_file(facts, access, f"it comes from the file {shown(access.path)}")

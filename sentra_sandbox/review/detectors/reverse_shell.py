@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sentra_sandbox.review.content.search import Sightings
 from sentra_sandbox.review.detectors.contacts import Contact, contacts
@@ -16,7 +17,7 @@ from sentra_sandbox.review.detectors.derived import once
 from sentra_sandbox.review.detectors.evidence import command, of_call, of_exchange, of_exec, ordered, pid_of, shown, who
 from sentra_sandbox.review.detectors.hosts import bare, declared_hosts, is_loopback
 from sentra_sandbox.review.detectors.llm import prompts
-from sentra_sandbox.review.detectors.outgoing import CHANNELS, way
+from sentra_sandbox.review.detectors.outgoing import CHANNELS, ancestors, way
 from sentra_sandbox.review.detectors.programs import NETWORK_TOOLS, executions, family, is_interpreter, is_shell, runs_as
 from sentra_sandbox.review.facts import Execution, Facts, ProcessFact
 from sentra_sandbox.review.findings import Confidence, Detector, Evidence, Finding, FindingClass, Severity
@@ -51,6 +52,7 @@ COMMANDS = FindingClass(
 )
 _SOCKET = re.compile(r"^socket:(?:tcp|udp|sctp)?6?\s*:?\s*(?:.*->)?\s*(.*)$")
 _TALKERS = NETWORK_TOOLS - {"curl", "wget", "ssh", "scp", "sftp", "rsync"}
+_PAIRS_MAX, _FETCHED_MAX = 20_000, 3000
 _LINES_MAX = 20_000
 _SENT_MAX = 1 << 20
 
@@ -135,21 +137,20 @@ def _bridged(facts: Facts) -> Iterator[Finding]:
     shells = [(fact, image) for fact, image in executions(facts) if is_shell(image) and _takes_commands(image)]
     if not shells:
         return
-    for contact in _raw(facts):
-        for fact, image in shells:
-            there = way(facts, contact.process, fact.number, contact.seq, facts.events, CHANNELS)
-            back = way(facts, fact.number, contact.process, image.seq, facts.events, CHANNELS)
-            terminal = image.stdio[0].startswith(("/dev/pts/", "pty")) and _is_terminal_of(facts, fact, contact)
-            encrypted = contact.connection is not None and contact.connection.tls is not None
-            if not ((there and back) or terminal) or (encrypted and not runs_as(facts, contact.process, NETWORK_TOOLS)):
-                continue
-            evidence = [contact.evidence(facts), of_exec(facts, fact, image)]
-            for flow in (*there, *back):
-                text = (
-                    f"{who(facts, flow.source)} hands {flow.size} bytes to {who(facts, flow.target)} ({flow.kind} {shown(flow.name, 60)})"
-                )
-                evidence.append(Evidence(flow.first_seq, text, pid_of(facts, flow.source)))
-            yield _finding(facts, fact, image, contact.host, evidence, Confidence.HIGH)
+    by_process = {contact.process: contact for contact in reversed(_raw(facts))}
+    for contact, (fact, image) in islice(((contact, shell) for shell in shells for contact in by_process.values()), _PAIRS_MAX):
+        above = ancestors(facts, fact.number)
+        there = way(facts, contact.process, fact.number, contact.seq, facts.events, CHANNELS, above)
+        back = way(facts, fact.number, contact.process, image.seq, facts.events, CHANNELS, above) if there else []
+        terminal = image.stdio[0].startswith(("/dev/pts/", "pty")) and _is_terminal_of(facts, fact, contact)
+        encrypted = contact.connection is not None and contact.connection.tls is not None
+        if not ((there and back) or terminal) or (encrypted and not runs_as(facts, contact.process, NETWORK_TOOLS)):
+            continue
+        evidence = [contact.evidence(facts), of_exec(facts, fact, image)]
+        for flow in (*there, *back):
+            text = f"{who(facts, flow.source)} hands {flow.size} bytes to {who(facts, flow.target)} ({flow.kind} {shown(flow.name, 60)})"
+            evidence.append(Evidence(flow.first_seq, text, pid_of(facts, flow.source)))
+        yield _finding(facts, fact, image, contact.host, evidence, Confidence.HIGH)
 
 
 def _is_terminal_of(facts: Facts, shell: ProcessFact, contact: Contact) -> bool:
@@ -197,6 +198,7 @@ def _command_text(image: Execution) -> str:
 
 def _lines_received(facts: Facts) -> dict[str, list[tuple[int, str, Evidence]]]:
     found: dict[str, list[tuple[int, str, Evidence]]] = {}
+    fetched = 0
 
     def add(data: bytes, least: int, seq: int, host: str, item: Evidence) -> None:
         text = data.decode("utf-8", "replace").strip()
@@ -210,6 +212,9 @@ def _lines_received(facts: Facts) -> dict[str, list[tuple[int, str, Evidence]]]:
         if transfer.outgoing or is_loopback(host) or transfer.port in (22, 53):
             continue
         room = _SENT_MAX
+        fetched += min(len(transfer.seqs), 500)
+        if fetched > _FETCHED_MAX:
+            break
         for seq in transfer.seqs[:500]:
             data = facts.bytes_of(seq)[:room] if room > 0 else b""
             room -= len(data)

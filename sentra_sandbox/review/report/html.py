@@ -25,7 +25,15 @@ from sentra_sandbox.review.report.text import size_text
 from sentra_sandbox.review.review import Review
 
 # Bytes of each section; together with the rest of the page below 10 MB.
-_FINDINGS, _NETWORK, _FILES, _CONTENTS, _MODELS, _PROCESSES, _EVENTS = 1_500_000, 1_900_000, 900_000, 1_000_000, 1_700_000, 700_000, 1_500_000
+_FINDINGS, _NETWORK, _FILES, _CONTENTS, _MODELS, _PROCESSES, _EVENTS = (
+    1_500_000,
+    1_900_000,
+    900_000,
+    1_000_000,
+    1_700_000,
+    700_000,
+    1_500_000,
+)
 _LIST_MAX = 300
 
 
@@ -45,8 +53,7 @@ def render(review: Review, *, show_secrets: bool = False) -> str:
 <meta name="robots" content="noindex"><meta name="color-scheme" content="light dark">
 <title>{esc(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>
 <body><div class="frame"><nav aria-label="Sections"><ul>{links}</ul></nav><main>
-{_head(shown)}{body}<footer>Made by sentra-sandbox from the recording of run {code(shown.run.id)} alone. Secrets are {"shown" if show_secrets else "masked"}.
-Times count from the start of the run; numbers with # are events: {code(f"sentra-sandbox show {shown.run.id}")} lists them.</footer></main></div></body></html>
+{_head(shown)}{body}{_foot(shown)}</main></div></body></html>
 """
     return page.encode("utf-8", "backslashreplace").decode()
 
@@ -90,10 +97,16 @@ def _sections(shown: Shown) -> list[_Section]:
 def _head(shown: Shown) -> str:
     review, does, facts = shown.review, shown.does, shown.facts
     style = review.verdict.replace(" ", "-")
-    counts = " ".join(f'<span class="badge s{severity.value}">{count} {severity.name.lower()}</span>' for severity, count in shown.counts.items())
+    counts = " ".join(
+        f'<span class="badge s{severity.value}">{count} {severity.name.lower()}</span>' for severity, count in shown.counts.items()
+    )
     suppressed = f' <span class="dim">{len(review.suppressed):,} suppressed</span>' if review.suppressed else ""
     missing = shown.missing
-    gaps = f'<p class="dim">Not seen: {esc(missing[0])}{" and more" if len(missing) > 1 else ""} (<a href="#completeness">all</a>)</p>' if missing else ""
+    gaps = (
+        f'<p class="dim">Not seen: {esc(missing[0])}{" and more" if len(missing) > 1 else ""} (<a href="#completeness">all</a>)</p>'
+        if missing
+        else ""
+    )
     first = f'<p>{esc(shown.masked(shown.findings[0].summary[:600]))} <a href="#f1">See the evidence</a></p>' if shown.findings else ""
     calls, tools = sum(use.calls for use in does.models), sum(use.tool_calls for use in does.models)
     tokens = sum(use.input_tokens + use.output_tokens for use in does.models)
@@ -113,6 +126,12 @@ def _head(shown: Shown) -> str:
 <p>{code(shown.command)}</p><p class="dim">run {code(shown.run.id)} · {about}</p>{first}{gaps}</header>
 <ul class="tiles">{items}</ul>
 """
+
+
+def _foot(shown: Shown) -> str:
+    secrets = "shown" if shown.masked.show_secrets else "masked"
+    return f"""<footer>Made by sentra-sandbox from the recording of run {code(shown.run.id)} alone. Secrets are {secrets}.
+Times count from the start of the run; numbers with # are events: {code(f"sentra-sandbox show {shown.run.id}")} lists them.</footer>"""
 
 
 def _new(shown: Shown) -> str:
@@ -157,7 +176,8 @@ def _completeness(shown: Shown) -> str:
     searched = shown.review.sightings.searched_bytes
     secrets = len(shown.review.sightings.secrets)
     looked = f"<p>{size_text(searched)} of what left were searched for {secrets:,} secrets.</p>" if searched or secrets else ""
-    root = f"<p>Merkle root of the recording: {code(shown.run.merkle_root[:64])}. A seal makes changes to it evident: {code(f'sentra-sandbox seal {shown.run.id}')}.</p>"
+    seal = code(f"sentra-sandbox seal {shown.run.id}")
+    root = f"<p>Merkle root of the recording: {code(shown.run.merkle_root[:64])}. A seal makes changes to it evident: {seal}.</p>"
     left = more(len(missing) - _LIST_MAX, "gaps", f"sentra-sandbox review {shown.run.id} --json")
     notes = "".join(f"<li>{esc(text)}</li>\n" for text in shown.notes[:_LIST_MAX])
     besides = f"<details><summary>Besides</summary><ul>{notes}</ul></details>" if notes else ""

@@ -1,4 +1,4 @@
-"""The review for a pull request: a verdict, a table of findings, the rest folded away. GitHub's Markdown; below its limit of 65,536 characters.
+"""The review for a pull request: a verdict, a table of findings, the rest folded away. GitHub's Markdown, below its limit of 65,536.
 
 All texts of a run are put where Markdown does nothing: escaped, or in code spans that are longer than any run of backticks in them.
 """
@@ -110,7 +110,8 @@ def _behaviour(shown: Shown) -> str:
         if uses:
             lines += ["", f"**{title}**", "", *(f"- {_code(shown, use.path)}" for use in uses[:_ROWS_MAX]), *_more(len(uses))]
     if does.programs:
-        lines += ["", "**Programs**", "", *(f"- {_code(shown, program.path)} × {program.runs:,}" for program in does.programs[:_ROWS_MAX])]
+        programs = (f"- {_code(shown, program.path)}, {program.runs:,} times" for program in does.programs[:_ROWS_MAX])
+        lines += ["", "**Programs**", "", *programs]
         lines += _more(len(does.programs))
     if does.installs:
         installs = (f"{install.manager} {' '.join(install.what)}" for install in does.installs[:_ROWS_MAX])

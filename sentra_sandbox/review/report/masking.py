@@ -1,8 +1,8 @@
 """Takes secrets out of what a report shows. One function for all reports: ``Masker(...)(text)``.
 
 Two ways, both always: the values that the review knows as secrets, in the forms in which they travel (raw, base64 in its three
-alignments, hex, percent-encoded, reversed) and in parts, since an excerpt may begin in the middle of one; and whatever has the form of a key
-or stands behind the name of one. A secret's first four characters stay where it is long, so that its owner knows which it was.
+alignments, hex, percent-encoded, reversed) and in parts, since an excerpt may begin in the middle of one; and whatever has the form of a
+key or stands behind the name of one. A secret's first four characters stay where it is long, so that its owner knows which it was.
 """
 
 from __future__ import annotations

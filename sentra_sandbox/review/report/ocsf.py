@@ -20,7 +20,12 @@ VERSION = "1.5.0"
 CLASS, CATEGORY, CREATE = 2004, 2, 1
 _SEVERITIES = {Severity.INFO: 1, Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4, Severity.CRITICAL: 5}
 _SEVERITY_NAMES = {1: "Informational", 2: "Low", 3: "Medium", 4: "High", 5: "Critical"}
-_CONFIDENCES = {Confidence.LOW: (1, "Low", 25), Confidence.MEDIUM: (2, "Medium", 50), Confidence.HIGH: (3, "High", 80), Confidence.PROVEN: (3, "High", 100)}
+_CONFIDENCES = {
+    Confidence.LOW: (1, "Low", 25),
+    Confidence.MEDIUM: (2, "Medium", 50),
+    Confidence.HIGH: (3, "High", 80),
+    Confidence.PROVEN: (3, "High", 100),
+}
 _NEW, _SUPPRESSED = (1, "New"), (3, "Suppressed")
 _EVIDENCE_MAX = 200
 

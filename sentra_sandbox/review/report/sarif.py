@@ -1,4 +1,4 @@
-"""The review as SARIF 2.1.0 (OASIS standard), for code scanning services. One run; each finding is a result with its evidence as a code flow.
+"""The review as SARIF 2.1.0 (OASIS standard), for code scanning services. One run; each finding is a result, its evidence a code flow.
 
 Results have a place in the workspace where there is one (``places``), and always a logical location, the process. Suppressed findings are
 results with a suppression. Bounds are those of GitHub's code scanning.

@@ -36,7 +36,9 @@ class Shown:
         """With the time and task of each event, which a detector may have left to us."""
         if all(item.time_ns and item.task for item in finding.evidence):
             return finding
-        return replace(finding, evidence=tuple(self._dated_item(item) for item in finding.evidence[:_EVIDENCE_MAX]) + finding.evidence[_EVIDENCE_MAX:])
+        return replace(
+            finding, evidence=tuple(self._dated_item(item) for item in finding.evidence[:_EVIDENCE_MAX]) + finding.evidence[_EVIDENCE_MAX:]
+        )
 
     def _dated_item(self, item: Evidence) -> Evidence:
         if item.time_ns and item.task:
@@ -100,16 +102,15 @@ class Shown:
         return f"{self.text(name)}[{fact.pid}]"
 
     def evidence_who(self, item: Evidence) -> str:
-        """The process of an event of evidence, or its task's number."""
+        """The process of an event of evidence, or its task's number; nothing where the text begins with its name anyway."""
         if not item.task:
             return ""
-        return self.process(self.facts.process_of(item.task, item.seq)) or f"task {item.task}"
+        who = self.process(self.facts.process_of(item.task, item.seq)) or f"task {item.task}"
+        return "" if item.text.startswith(who.partition("[")[0] + " ") else who
 
     def evidence_head(self, item: Evidence) -> str:
-        """``0.184s #812 cat[103]``; without the process where the text begins with its name."""
-        who = self.evidence_who(item)
-        who = "" if who and item.text.startswith(who.partition("[")[0]) else who
-        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", who) if part)
+        """``0.184s #812 cat[103]``."""
+        return " ".join(part for part in (moment_text(item.time_ns), f"#{item.seq}", self.evidence_who(item)) if part)
 
     def evidence_place(self, item: Evidence) -> str:
         """``bytes 10 to 40``, ``exchange 3, bytes 0 to 12``, or nothing."""

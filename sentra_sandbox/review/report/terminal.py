@@ -82,15 +82,17 @@ class _Screen:
                     spare -= 1
             at += 1
         lines = [line for block in kept for line in block]
-        return [*lines, self._paint(self._cut(f"and {count_text(more, 'more finding')}: --verbose, or --html FILE"), "2")] if more else lines
+        return (
+            [*lines, self._paint(self._cut(f"and {count_text(more, 'more finding')}: --verbose, or --html FILE"), "2")] if more else lines
+        )
 
     def _block(self, finding: Finding, wrapped: bool) -> Lines:
         """Title, summary (with ``wrapped`` in up to three lines), then evidence."""
         shown = self.shown
         severity = finding.severity.name
-        title = self._cut(
-            f" {finding.kind.id} {shown.text(finding.kind.title)} ({finding.confidence.name.lower()})", self.width - len(severity)
-        )
+        confidence = finding.confidence.name.lower()
+        title = f" {shown.text(finding.kind.id, 100)} {shown.text(finding.kind.title)} ({confidence})"
+        title = self._cut(title, self.width - len(severity))
         summary = [shown.text(finding.summary)]
         if wrapped and not self.verbose:
             summary = textwrap.wrap(summary[0], self.width - 2, max_lines=3, placeholder="...") or summary
@@ -191,4 +193,6 @@ class _Screen:
         commands = [f"sentra-sandbox review {run} --html review.html"]
         if self.shown.findings:
             commands = [*self.shown.next_commands(self.shown.findings[0])[:1], *commands]
-        return [self._paint("next  " if not number else "      ", "1") + command for number, command in enumerate(commands)]  # to copy: never cut
+        return [
+            self._paint("next  " if not number else "      ", "1") + command for number, command in enumerate(commands)
+        ]  # to copy: never cut

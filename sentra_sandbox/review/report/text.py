@@ -7,7 +7,9 @@ import shlex
 import unicodedata
 
 # Control and format characters: terminals and browsers act on them (ESC, bidirectional overrides, zero-width, tags). No newline is kept.
-_ACTING = re.compile("[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]")
+_ACTING = re.compile(
+    "[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def is_acting(character: str) -> bool:

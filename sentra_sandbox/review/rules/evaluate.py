@@ -19,7 +19,7 @@ from sentra_sandbox.review.rules.files import Rule, RuleFiles, RuleSet
 from sentra_sandbox.review.rules.kinds import confidence_of, finding_class, subject_template
 from sentra_sandbox.review.rules.moment import Moment, RunFacts
 from sentra_sandbox.review.rules.moments import EventMoments
-from sentra_sandbox.review.rules.output import Output, template
+from sentra_sandbox.review.rules.output import MISSING, Output, template
 from sentra_sandbox.review.rules.yaml_source import read
 from sentra_sandbox.trace.events import Event
 
@@ -151,7 +151,8 @@ class Evaluator:
 
     def _match(self, compiled: CompiledRule, moment: Moment) -> None:
         self.report.matches += 1
-        subject = compiled.subject.fill(moment)
+        # Not every event has every field of a subject, and a path may be both the call's and the descriptor's.
+        subject = " ".join(dict.fromkeys(part for part in compiled.subject.fill(moment).split(" ") if part != MISSING))
         key = (compiled.rule.name, subject)
         found = self._found.get(key)
         if found is None:

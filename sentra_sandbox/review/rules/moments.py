@@ -104,8 +104,9 @@ class EventMoments:
     def _from_network(self, event: Event, network: Network) -> None:
         if event.type == NetworkType.DNS:
             if (query := self._dns.get(event.seq)) is not None:
-                for answer in query.answers:
-                    self.state.name(answer.split()[-1] if answer else "", query.name.rstrip("."))
+                for words in map(str.split, query.answers):
+                    if words:
+                        self.state.name(words[-1], query.name.rstrip("."))
                 self._tell(Moment("dns", self.state, self._facts, seq=event.seq, time_ns=event.time_ns, task=query.task, dns=query))
             return
         number, exchange_number = register(event, 0), register(event, 1)

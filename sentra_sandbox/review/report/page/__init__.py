@@ -1,1 +1,1 @@
-"""The parts of the HTML report, one section a module: functions of ``Shown`` that return markup within a ``Room``. See ``report/html.py``."""
+"""The parts of the HTML report, one section a module: functions of ``Shown`` that return markup within a ``Room`` (``report/html.py``)."""

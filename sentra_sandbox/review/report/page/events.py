@@ -66,9 +66,11 @@ def _event(shown: Shown, anchors: Anchors, seq: int, path: str) -> str:
         event = shown.facts.event(seq)
     except (KeyError, SentraError) as error:
         why = error.message if isinstance(error, SentraError) else "the trace has no such event by itself"
-        return f"<p><b>#{seq}</b> <span class=\"dim\">{esc(why)}</span></p>" + (f"<p>{code(shown.masked(path))}</p>" if path else "")
+        return f'<p><b>#{seq}</b> <span class="dim">{esc(why)}</span></p>' + (f"<p>{code(shown.masked(path))}</p>" if path else "")
     number = shown.facts.process_of(event.task, seq) if event.task else 0
-    who = anchors.process(number, esc(shown.process(number))) if number else (f"task {event.task}" if event.task else "the network's broker")
+    who = (
+        anchors.process(number, esc(shown.process(number))) if number else (f"task {event.task}" if event.task else "the network's broker")
+    )
     took = f", took {event.duration_ns / 1e6:.3f} ms" if event.duration_ns >= 100_000 else ""
     head = f"<p><b>#{seq}</b> {type_name(event.type)} at {moment_text(event.time_ns)} by {who}{took}</p>"
     file = f'<p class="dim">of {code(shown.masked(path))}</p>' if path else ""
@@ -89,7 +91,7 @@ def _bytes(shown: Shown, event: Event) -> str:
     if not data:
         return ""
     text = shown.masked(text_of_bytes(data[:_BYTES_MAX]))
-    return f'<details><summary>{len(data):,} bytes</summary>{block(text, _BYTES_MAX)}</details>'
+    return f"<details><summary>{len(data):,} bytes</summary>{block(text, _BYTES_MAX)}</details>"
 
 
 def text_of_bytes(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Files: what was changed outside the workspace, in it, deleted, read; and what was written, as differences where the run read it before."""
+"""Files: what was changed outside the workspace, in it, deleted, read; and what was written, against what the run read before."""
 
 from __future__ import annotations
 
@@ -86,8 +86,10 @@ def _content(shown: Shown, anchors: Anchors, use: FileUse, accesses: list[FileAc
     else:
         body, compared = _difference(shown, old, written)
         if compared:
-            notes.append(f"against what the run {'read' if earlier[-1].kind == 'read' else 'wrote'} before{'' if old_whole else ' (in part)'}")
-    head = f"{code(shown.masked(use.path[:500]))} <span class=\"dim\">{esc(', '.join(notes))}</span> {anchors.event(last.seqs[0])}"
+            notes.append(
+                f"against what the run {'read' if earlier[-1].kind == 'read' else 'wrote'} before{'' if old_whole else ' (in part)'}"
+            )
+    head = f'{code(shown.masked(use.path[:500]))} <span class="dim">{esc(", ".join(notes))}</span> {anchors.event(last.seqs[0])}'
     return f"<details><summary>{head}</summary>{body}</details>\n"
 
 
@@ -112,7 +114,7 @@ def _difference(shown: Shown, old: bytes, new: bytes) -> tuple[str, bool]:
     lines = list(difflib.unified_diff(before, after, lineterm="", n=3))[2:] if compared else [f"+{line}" for line in after]
     cut = lines[:_SHOWN_LINES_MAX]
     styles = {"+": "p", "-": "q", "@": "h"}
-    body = "".join(f'<span class="{styles.get(line[:1], "k")}">{esc(line[: _LINE_MAX], keep=chr(9)) or " "}</span>' for line in cut)
+    body = "".join(f'<span class="{styles.get(line[:1], "k")}">{esc(line[:_LINE_MAX], keep=chr(9)) or " "}</span>' for line in cut)
     left = f'<span class="h">{len(lines) - len(cut):,} more lines</span>' if len(lines) > len(cut) else ""
     if compared and not lines:
         body = '<span class="h">the same content</span>'

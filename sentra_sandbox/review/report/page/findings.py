@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sentra_sandbox.review.findings import Evidence, Finding
 from sentra_sandbox.review.report.page.events import Anchors
-from sentra_sandbox.review.report.page.markup import Room, code, esc, link, more
+from sentra_sandbox.review.report.page.markup import Room, code, esc, more
 from sentra_sandbox.review.report.shown import Shown
 from sentra_sandbox.review.report.text import moment_text
 
@@ -36,7 +36,7 @@ def _nothing(shown: Shown) -> str:
 
 def _finding(shown: Shown, anchors: Anchors, finding: Finding, number: int) -> str:
     severity = finding.severity
-    title = f"{badge(finding)} {esc(shown.masked(finding.kind.title))} <span class=\"dim\">{esc(finding.kind.id)}</span>"
+    title = f'{badge(finding)} {esc(shown.masked(finding.kind.title))} <span class="dim">{esc(finding.kind.id)}</span>'
     body = f'<p class="said">{esc(shown.masked(finding.summary))}</p>\n{_chain(shown, anchors, finding)}{_details(shown, anchors, finding)}'
     if number < _OPEN:
         return f'<article class="finding f{severity.value}" id="f{number + 1}"><h3>{title}</h3>\n{body}</article>\n'
@@ -46,10 +46,8 @@ def _finding(shown: Shown, anchors: Anchors, finding: Finding, number: int) -> s
 
 def badge(finding: Finding) -> str:
     """Severity and confidence."""
-    severity = finding.severity
-    return (
-        f'<span class="badge s{severity.value}">{severity.name.lower()}</span> <span class="badge s0">{finding.confidence.name.lower()}</span>'
-    )
+    severity, confidence = finding.severity, finding.confidence.name.lower()
+    return f'<span class="badge s{severity.value}">{severity.name.lower()}</span> <span class="badge s0">{confidence}</span>'
 
 
 def _chain(shown: Shown, anchors: Anchors, finding: Finding) -> str:
@@ -93,7 +91,8 @@ def _details(shown: Shown, anchors: Anchors, finding: Finding) -> str:
 def _suppressed(shown: Shown, room: Room) -> str:
     items = []
     for finding, reason in shown.review.suppressed:
-        item = f"<li>{badge(finding)} {esc(shown.masked(finding.summary[:600]))} <span class=\"dim\">{esc(shown.masked(reason[:600]))}</span></li>\n"
+        why = f'<span class="dim">{esc(shown.masked(reason[:600]))}</span>'
+        item = f"<li>{badge(finding)} {esc(shown.masked(finding.summary[:600]))} {why}</li>\n"
         if not room.take(item):
             break
         items.append(item)

@@ -44,12 +44,15 @@ def _common(before: tuple[Turn, ...], after: tuple[Turn, ...]) -> int:
 
 def _call(shown: Shown, anchors: Anchors, call: LlmCall, known: int, is_open: bool) -> str:
     usage = call.usage
-    tokens = f", {usage.input_tokens or 0:,} tokens in, {usage.output_tokens or 0:,} out" if usage.input_tokens or usage.output_tokens else ""
+    tokens = (
+        f", {usage.input_tokens or 0:,} tokens in, {usage.output_tokens or 0:,} out" if usage.input_tokens or usage.output_tokens else ""
+    )
     took = duration_text(max(call.ended_ns - call.began_ns, 0))
     process = shown.process(shown.facts.process_of(call.task, 0)) if call.task else ""
     about = f"at {moment_text(call.began_ns)}, {took}{tokens}{f', by {process}' if process else ''}"
     tools = "".join(f' <span class="badge s2">{esc(shown.masked(tool.name[:60]))}</span>' for tool in call.tool_calls[:8])
-    head = f"<b>{esc(shown.masked(call.model[:100] or '?'))}</b> at {code(shown.masked(call.server[:200]))}{tools} <span class=\"dim\">{esc(about)}</span>"
+    head = f"<b>{esc(shown.masked(call.model[:100] or '?'))}</b> at {code(shown.masked(call.server[:200]))}{tools}"
+    head += f' <span class="dim">{esc(about)}</span>'
     parts = [f'<p class="dim">{anchors.exchange(call.exchange, f"exchange {call.exchange}")}</p>']
     if call.tools:
         names = ", ".join(code(shown.masked(tool.name[:100])) for tool in call.tools[:_TOOLS_MAX])
@@ -67,7 +70,10 @@ def _call(shown: Shown, anchors: Anchors, call: LlmCall, known: int, is_open: bo
 
 def _turn(shown: Shown, turn: Turn) -> str:
     parts = [_text(shown, turn.text)] + [_tool_call(shown, call) for call in turn.tool_calls[:_TOOLS_MAX]]
-    parts += [f'<p class="dim">result of {code(shown.masked(result.id[:80]))}</p>{_text(shown, result.text)}' for result in turn.tool_results[:_TOOLS_MAX]]
+    parts += [
+        f'<p class="dim">result of {code(shown.masked(result.id[:80]))}</p>{_text(shown, result.text)}'
+        for result in turn.tool_results[:_TOOLS_MAX]
+    ]
     parts += [f'<p class="dim">{esc(shown.masked(other[:200]))}</p>' for other in turn.other[:20]]
     role = slug(turn.role[:20])
     return f'<div class="turn {role}"><span class="who">{esc(shown.masked(turn.role[:40]))}</span>{"".join(parts)}</div>\n'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sentra_sandbox.review.report.page.markup import Room, block, code, esc, link, more, percent, rows_within, table
 from sentra_sandbox.review.report.page.events import Anchors
+from sentra_sandbox.review.report.page.markup import Room, block, code, esc, more, percent, rows_within, table
 from sentra_sandbox.review.report.shown import Shown
 from sentra_sandbox.review.report.text import count_text, duration_text, moment_text, size_text
 from sentra_sandbox.views.body_text import binary_summary, body_text, indented
@@ -36,7 +36,15 @@ def _hosts(shown: Shown, room: Room) -> str:
         ports = esc(", ".join(map(str, sorted(use.ports)[:8])))
         protocols = esc(shown.masked(", ".join(sorted(use.protocols)[:6])))
         addresses = esc(", ".join(sorted(use.addresses)[:4]))
-        cells = [code(shown.masked(use.name[:300])), declared, size_text(use.sent), size_text(use.received), f"{use.requests:,}", ports, protocols]
+        cells = [
+            code(shown.masked(use.name[:300])),
+            declared,
+            size_text(use.sent),
+            size_text(use.received),
+            f"{use.requests:,}",
+            ports,
+            protocols,
+        ]
         rows.append([*cells, addresses])
     shown_rows = rows_within(room, rows)
     head = ["host", "declared", "sent", "received", "requests", "ports", "protocols", "addresses"]
@@ -75,12 +83,17 @@ def _exchange(shown: Shown, exchange: Exchange, start: int, length: int, whole: 
     sizes = f"{size_text(request.size)} / {size_text(response.size)}"
     x, width = percent(exchange.began_ns - start, length), percent(max(exchange.last_ns - exchange.began_ns, 0), length)
     drawing = (
-        f'<svg height="7" aria-hidden="true"><line class="lane" x1="0" x2="100%" y1="3.5" y2="3.5"/><rect class="bar" x="{x}" y="0" width="{width}" height="7" rx="2"/>'
+        '<svg height="7" aria-hidden="true"><line class="lane" x1="0" x2="100%" y1="3.5" y2="3.5"/>'
+        f'<rect class="bar" x="{x}" y="0" width="{width}" height="7" rx="2"/>'
         f'<rect class="bar" x="{x}" y="0" width="2" height="7"/></svg>'
     )
     cells = f'<span>{exchange.number}</span><b>{esc(shown.masked(request.method[:20])) or "?"}</b><span class="u m">{esc(url)}</span>'
     cells += f'<span class="{style}">{status}</span><span class="z dim">{sizes}</span><span class="b">{drawing}</span>'
-    body = _exchange_body(shown, exchange) if whole else f'<p class="more">{code(f"sentra-sandbox show {shown.run.id} --http {exchange.number}")}</p>'
+    body = (
+        _exchange_body(shown, exchange)
+        if whole
+        else f'<p class="more">{code(f"sentra-sandbox show {shown.run.id} --http {exchange.number}")}</p>'
+    )
     return f'<details class="row x" id="x{exchange.number}"><summary>{cells}</summary>\n{body}</details>\n'
 
 
@@ -114,14 +127,21 @@ def _body(shown: Shown, message: Message) -> str:
     text = body_text(message, data)
     note = f'<p class="dim">{esc(shown.masked(decoded.note[:300]))}</p>' if decoded.note else ""
     if text is None:
-        return f'<p class="dim">{esc(binary_summary(b""))} {len(data):,} bytes decoded</p>{note}' if not data else f'<p class="dim">binary, {len(data):,} bytes</p>{note}'
+        return (
+            f'<p class="dim">{esc(binary_summary(b""))} {len(data):,} bytes decoded</p>{note}'
+            if not data
+            else f'<p class="dim">binary, {len(data):,} bytes</p>{note}'
+        )
     return block(shown.masked(indented(text)[: 4 * _BODY_MAX]), _BODY_MAX) + note
 
 
 def _connections(shown: Shown, room: Room) -> str:
     """Those that carried something else than HTTP, or were refused or failed."""
     others = [c for c in shown.facts.network.connections.values() if not c.exchanges]
-    rows = [[str(c.number), esc(c.protocol), code(shown.masked(c.target[:300])), size_text(c.sent), size_text(c.received), _outcome(shown, c)] for c in others]
+    rows = [
+        [str(c.number), esc(c.protocol), code(shown.masked(c.target[:300])), size_text(c.sent), size_text(c.received), _outcome(shown, c)]
+        for c in others
+    ]
     rows += [
         ["", esc(transfer.protocol), code(shown.masked(f"{transfer.host or transfer.address}:{transfer.port}")[:300])]
         + ([size_text(transfer.size), ""] if transfer.outgoing else ["", size_text(transfer.size)])
@@ -157,7 +177,9 @@ def _dns(shown: Shown, room: Room) -> str:
     rows = []
     for query in queries[:2000]:
         answer = ", ".join(query.real[:3] or query.answers[:3]) or query.rcode
-        result = esc(shown.masked(answer[:200])) if query.allowed else f'<span class="s3">refused</span> {esc(shown.masked(query.reason[:200]))}'
+        result = (
+            esc(shown.masked(answer[:200])) if query.allowed else f'<span class="s3">refused</span> {esc(shown.masked(query.reason[:200]))}'
+        )
         rows.append([moment_text(query.time_ns), code(shown.masked(query.name[:260])), esc(query.type), result])
     fitting = rows_within(room, rows)
     left = more(len(queries) - len(fitting), "queries", f"sentra-sandbox show {shown.run.id} --type dns")
@@ -172,5 +194,3 @@ def _sockets(shown: Shown, room: Room) -> str:
         return ""
     return "<h3>Refused sockets and problems</h3>\n" + table(["time", "what", ""], rows_within(room, rows))
 
-
-__all__ = ["link", "network_section"]

@@ -15,6 +15,7 @@ _LANE, _BAR = 34, 9
 _PROCESSES_MAX = 16
 _SLOTS = 400  # marks of one lane are put together into so many places
 _DEPTH_MAX = 8
+_ALIGNED = ("start", "middle", "middle", "middle", "end")
 
 
 class _Drawing:
@@ -37,11 +38,12 @@ class _Drawing:
 
     def mark(self, time_ns: int, title: str, style: str, anchor: str) -> str:
         x = percent(time_ns, self.end_ns)
-        return f'<a href="#{anchor}"><circle cx="{x}" cy="@Y" r="6" transform="translate(0 4)" class="{style}"><title>{esc(title)}</title></circle></a>'
+        circle = f'<circle cx="{x}" cy="@Y" r="6" transform="translate(0 4)" class="{style}"><title>{esc(title)}</title></circle>'
+        return f'<a href="#{anchor}">{circle}</a>'
 
     def svg(self) -> str:
         ticks = "".join(
-            f'<text class="t2" x="{n * 25}%" y="{self.lanes * _LANE + 16}" text-anchor="{("start", "middle", "middle", "middle", "end")[n]}">'
+            f'<text class="t2" x="{n * 25}%" y="{self.lanes * _LANE + 16}" text-anchor="{_ALIGNED[n]}">'
             f"{moment_text(self.end_ns * n // 4)}</text>"
             for n in range(5)
         )
@@ -54,7 +56,9 @@ def timeline_section(shown: Shown, anchors: Anchors) -> str:
     facts = shown.facts
     drawing = _Drawing(_end_ns(shown))
     marks = [
-        drawing.mark(finding.evidence[-1].time_ns, f"{finding.kind.id} {finding.kind.title}", f"k{finding.severity.value}", f"f{number + 1}")
+        drawing.mark(
+            finding.evidence[-1].time_ns, f"{finding.kind.id} {finding.kind.title}", f"k{finding.severity.value}", f"f{number + 1}"
+        )
         for number, finding in reversed(list(enumerate(shown.findings[:200])))
         if finding.evidence
     ]
@@ -67,13 +71,19 @@ def timeline_section(shown: Shown, anchors: Anchors) -> str:
     network += [(connection.opened_ns, connection.closed_ns or connection.last_ns) for connection in facts.network.connections.values()]
     if network:
         drawing.lane("network", _bars(drawing, network))
-    changes = [(access.time_ns, access.time_ns) for access in facts.files if access.kind not in ("read", "stat", "list", "map", "exec") and not access.failed]
+    changes = [
+        (access.time_ns, access.time_ns)
+        for access in facts.files
+        if access.kind not in ("read", "stat", "list", "map", "exec") and not access.failed
+    ]
     if changes:
         drawing.lane("changes of files", _bars(drawing, changes))
     for process in _important(shown):
         end = process.ended_ns if process.ended_ns is not None else drawing.end_ns
         title = visible(shown.masked(command_text(process.images[-1].argv, 120))) if process.images else "fork"
-        drawing.lane(f"{shown.process(process.number)}  {title}"[:110], [drawing.bar(process.started_ns, end, title, "bar", f"p{process.number}")])
+        drawing.lane(
+            f"{shown.process(process.number)}  {title}"[:110], [drawing.bar(process.started_ns, end, title, "bar", f"p{process.number}")]
+        )
     return drawing.svg()
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "views"), str(Path(__file__).resolve().parents[2])]
-
 from events_by_hand import AT_FDCWD, O_CREAT, O_RDWR, O_WRONLY, Script, ipv4
 from network_by_hand import Broker
 from running import Product
@@ -285,3 +281,9 @@ def test_a_real_run(product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert trace.event(evidence.seq).task == evidence.task and "/etc/shadow" in evidence.text
         everything = rule("proc.name exists and container.id = " + metadata.id, "%evt.type %evt.args %proc.cmdline %fd.name %user.uid")
         assert evaluate(trace.events(), everything, run=metadata).report.matches > 100
+
+
+def test_a_subject_has_what_the_event_has() -> None:
+    script = Script()
+    events = [script.became(1, "/bin/cat", "cat"), script.call(1, "openat", AT_FDCWD, "/a", 0, 0, result=3), script.call(1, "getpid")]
+    assert [finding.subject for finding in ask("evt.type in (openat, getpid)", events).findings] == ["cat /a", "cat"]

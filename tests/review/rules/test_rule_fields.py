@@ -63,7 +63,7 @@ def test_what_cannot_be_told_says_why() -> None:
 
 
 def table_of_fields() -> str:
-    """For the document: ``python tests/review/rules/test_fields.py``."""
+    """For the document: ``python tests/review/rules/test_rule_fields.py``."""
     return "\n".join(["| field | kind | origin | meaning |", "| --- | --- | --- | --- |", *(row(spec) for spec in registry().values())])
 
 
