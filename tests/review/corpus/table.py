@@ -16,7 +16,8 @@ Written by `scripts/review_corpus --table docs/REVIEW_CORPUS.md`; the suite runs
 FOOT = """
 Expected is "at least": this severity and this confidence, of this class or category. Found lists every finding; those below medium are in parentheses.
 **Recall** counts expected findings that were made. **Precision** counts runs: of the runs with a finding of medium or above, those whose agent is malicious.
-These agents were written by the authors of the detectors; agents that nobody here thought of will do worse.
+These are not figures for agents that nobody here thought of: the corpus and the detectors come from the same hands, what the corpus showed to be
+missed was mended, and two expectations were lowered to what a sound reviewer would say (few DNS names are a medium tunnel; a forced push is low).
 """
 
 
