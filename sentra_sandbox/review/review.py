@@ -68,7 +68,7 @@ def review(trace: Trace, options: ReviewOptions | None = None) -> Review:
     sightings = _search(facts, options)
     notes += sightings.notes
     findings = _detect(facts, sightings, incomplete)
-    findings += _by_rules(facts, rules, notes)
+    findings += _by_rules(facts, rules, notes, incomplete)
     new: list[str] = []
     if options.baseline is not None:
         from sentra_sandbox.review.baseline import baseline_of, new_things
@@ -113,12 +113,16 @@ def _detect(facts: Facts, sightings: Sightings, incomplete: list[str]) -> list[F
     return found
 
 
-def _by_rules(facts: Facts, rules: RuleSet, notes: list[str]) -> list[Finding]:
+def _by_rules(facts: Facts, rules: RuleSet, notes: list[str], incomplete: list[str]) -> list[Finding]:
     from sentra_sandbox.review.rules.evaluate import run_rules
 
     if not rules.rules:
         return []
-    outcome = run_rules(facts, rules)
+    try:
+        outcome = run_rules(facts, rules)
+    except Exception as error:  # as above
+        incomplete.append(f"the rules failed: {type(error).__name__}: {error}")
+        return []
     notes += outcome.report.lines()
     return outcome.findings
 
