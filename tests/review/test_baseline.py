@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from build import Made
 
+from build import Made
 from sentra_sandbox.errors import UsageError
 from sentra_sandbox.review.baseline import Baseline, baseline_of, new_things, normal_path, path_class, united
 from sentra_sandbox.review.facts import Facts

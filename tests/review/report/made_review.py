@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from build import Made
-
 from sentra_sandbox.review.findings import Confidence, Evidence, Finding, FindingClass, Severity
 from sentra_sandbox.review.review import Review
 
