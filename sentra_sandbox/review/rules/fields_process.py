@@ -68,10 +68,6 @@ def _env(moment: Moment, argument: str | None) -> str | None:
     return next((entry.partition("=")[2] for entry in moment.process.env if entry.partition("=")[0] == argument), None)
 
 
-def _pexec(process: ProcessState) -> str | None:
-    return process.cmdline or None
-
-
 def _user_name(process: ProcessState) -> str | None:
     """Only root's name is the same everywhere; others are known by number."""
     return None if process.uid is None else "root" if process.uid == 0 else str(process.uid)
@@ -129,12 +125,12 @@ FIELDS: tuple[FieldSpec, ...] = (
     _parent("proc.pname", "text", "name of the parent", lambda p: p.comm or None),
     _parent("proc.pexe", "text", "first argument of the parent", _exe),
     _parent("proc.pexepath", "text", "executable of the parent", lambda p: p.path or None),
-    _parent("proc.pcmdline", "text", "name and arguments of the parent", _pexec),
+    _parent("proc.pcmdline", "text", "name and arguments of the parent", lambda p: p.cmdline or None),
     _ancestor("proc.aname", "text", "name of the n-th ancestor (1 is the parent); without [n] of any ancestor", lambda p: p.comm or None),
     _ancestor("proc.apid", "number", "process id of an ancestor", lambda p: p.pid),
     _ancestor("proc.aexe", "text", "first argument of an ancestor", _exe),
     _ancestor("proc.aexepath", "text", "executable of an ancestor", lambda p: p.path or None),
-    _ancestor("proc.acmdline", "text", "name and arguments of an ancestor", _pexec),
+    _ancestor("proc.acmdline", "text", "name and arguments of an ancestor", lambda p: p.cmdline or None),
     _own("proc.sid", "number", "session id", lambda p: p.sid),
     _session("proc.sname", "text", "name of the session's leader", lambda p: p.comm or None),
     _session("proc.sid.exe", "text", "first argument of the session's leader", _exe),
@@ -170,7 +166,9 @@ FIELDS: tuple[FieldSpec, ...] = (
     plain("container.type", "text", "always sentra-sandbox", lambda m: "sentra-sandbox"),
     plain("container.image", "text", "always sentra-sandbox: there is no image", lambda m: "sentra-sandbox"),
     plain("container.image.repository", "text", "always sentra-sandbox: there is no image", lambda m: "sentra-sandbox"),
-    plain("container.privileged", "truth", "always false: the sandbox drops all privileges", lambda m: False),
+    plain("container.privileged", "truth", "always false: a sandboxed root keeps few capabilities", lambda m: False),
+    FieldSpec("container.mount.dest", "text", "always N/A, as Falco says of a path that is no mount", lambda moment, _: "N/A", "text"),
+    plain("container.mounts", "text", "always empty: there are no volumes", lambda m: ""),
     plain("container.start_ts", "number", "when the run began, nanoseconds since 1970", _created),
     plain("container.duration", "number", "nanoseconds since the run began", lambda m: m.time_ns),
 )  # fmt: skip

@@ -37,7 +37,7 @@ _TYPES = {"f": "file", "d": "directory", "4": "ipv4", "6": "ipv6", "u": "unix", 
           "l": "eventpoll", "i": "inotify", "t": "timerfd", "o": "other"}  # fmt: skip
 _ANONYMOUS = {"pipe": "p", "anon_inode:[eventfd]": "e", "anon_inode:[signalfd]": "s", "anon_inode:[eventpoll]": "l",
               "anon_inode:inotify": "i", "anon_inode:[timerfd]": "t"}  # fmt: skip
-_FALCO_NAMES = {"pread64": "pread", "pwrite64": "pwrite", "exit_group": "exit_group"}
+_FALCO_NAMES = {"pread64": "pread", "pwrite64": "pwrite"}
 _ADDRESS_ARGUMENT = {"connect": 1, "bind": 1, "sendto": 4, "accept": 1, "accept4": 1, "recvfrom": 4}
 
 
@@ -263,8 +263,3 @@ def entropy(data: bytes) -> float:
         return 0.0
     counts = [data.count(byte) for byte in set(data)]
     return -sum(count / len(data) * math.log2(count / len(data)) for count in counts)
-
-
-def file_flags(event: Event) -> int:
-    """The flags of an open; O_PATH opens nothing to read."""
-    return open_flags(event)

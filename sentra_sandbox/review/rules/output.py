@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +91,3 @@ def printable(text: str) -> str:
     """On one line, without what could steer a terminal, cut."""
     cut = text[:VALUE_MAX] + ("..." if len(text) > VALUE_MAX else "")
     return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" if ord(c) < 256 else "\ufffd" for c in cut)
-
-
-Fill = Callable[[Any], str]

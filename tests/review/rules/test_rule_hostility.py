@@ -19,8 +19,7 @@ NUMBERS = [call.number for call in all_calls()] + [9999, -1]
 VALUES = [0, 1, 3, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF9C, 0x1000, 1 << 63]
 TEXTS = [b"", b"/", b"a", b"../" * 50, b"/etc/shadow", b"\xff\xfe\x00x", b"/proc/self/fd/3", b"\x02\x00\x11\x5c\x7f\x00\x00\x01" + bytes(8), bytes(300)]
 JUNK: list[Any] = [None, 0, -1, True, "", "x", "a b", " ", [], ["x"], ["", 0], ["::1", 70000], {}, {"subject": 1}, [["a", "b"], ["c"]], 1 << 70, "\ud800"]
-NAMES = ("client server protocol local remote name type rcode answers real allowed rule sni mode certificate method scheme authority path "
-         "version headers status offered alpn error transport trailers").split()  # fmt: skip
+NAMES = ["client", "server", "protocol", "local", "remote", "name", "type", "rcode", "answers", "real", "allowed", "rule", "sni", "mode", "certificate", "method", "scheme", "authority", "path", "version", "headers", "status", "offered", "alpn", "error", "transport", "trailers"]  # fmt: skip
 
 
 def nasty(rng: random.Random, seq: int) -> Event:
