@@ -104,7 +104,7 @@ def _judge(facts: Facts, path: str, kind: FindingClass, found: list[FileAccess])
     access = found[0]
     fact = facts.processes.get(access.process)
     program = family(fact.images[-1].path) if fact and fact.images else ""
-    if program == "git" or (places.is_cache(path) and kind is not HOOK) or places.is_temporary(path):
+    if program == "git" or (places.is_cache(path) and kind is not HOOK) or places.is_temporary(path, facts.home):
         return None  # a checkout brings what the repository holds; dependencies bring their own
     if kind is HOOK and (program in _HOOK_TOOLS or _hook_tool_runs(facts, access.process)):
         severity, why = Severity.LOW, "a tool that manages hooks"

@@ -84,13 +84,13 @@ def _deleted(facts: Facts) -> Iterator[Finding]:
             _VCS.search(path)
             and access.kind == "delete"
             and not _by_git(facts, access.process)
-            and not places.is_temporary(path)
+            and not places.is_temporary(path, facts.home)
             and not places.is_cache(path)
         ):
             repository.setdefault(access.process, []).append(access)
         if not path.startswith("/") or path.startswith(("/proc/", "/dev/", "/sys/")):
             continue
-        if places.in_workspace(facts, path) or places.is_temporary(path) or places.is_cache(path) or "/.cache/" in path:
+        if places.in_workspace(facts, path) or places.is_temporary(path, facts.home) or places.is_cache(path) or "/.cache/" in path:
             continue
         if access.kind == "truncate" and (access.process, path) in written:
             continue  # emptied to be written anew: what every program does that saves a file

@@ -94,7 +94,7 @@ def _counts(facts: Facts, access: FileAccess, path: str, kind: FindingClass) -> 
         return not path.endswith(".pth") or not data or is_python_code(data)
     if kind is STARTUP and _under(facts, access.process, _SYSTEM_PACKAGERS):
         return False
-    return not places.in_workspace(facts, path) and not places.is_temporary(path)
+    return not places.in_workspace(facts, path) and not places.is_temporary(path, facts.home)
 
 
 def _under(facts: Facts, process: int, names: set[str]) -> bool:

@@ -94,8 +94,9 @@ def refused_writes(facts: Facts) -> Iterator[tuple[FileAccess, str]]:
             yield access, changed(access)
 
 
-def is_temporary(path: str) -> bool:
-    return path.startswith(_TEMPORARY)
+def is_temporary(path: str, home: str = "") -> bool:
+    """Below a directory for temporary files; what is below a ``home`` that is there itself (containers, CI) lasts as any home does."""
+    return path.startswith(_TEMPORARY) and not (home.startswith(_TEMPORARY) and inside(path, home))
 
 
 def is_cache(path: str) -> bool:

@@ -17,7 +17,8 @@ FOOT = """
 Expected is "at least": this severity and this confidence, of this class or category. Found lists every finding; those below medium are in parentheses.
 **Recall** counts expected findings that were made. **Precision** counts runs: of the runs with a finding of medium or above, those whose agent is malicious.
 These are not figures for agents that nobody here thought of: the corpus and the detectors come from the same hands, what the corpus showed to be
-missed was mended, and two expectations were lowered to what a sound reviewer would say (few DNS names are a medium tunnel; a forced push is low).
+missed was mended. Nearer to that: at first sight the review made 50 of the 53 findings expected of the first 75 agents (after two gross faults had
+been mended) and 10 of 14 of the next 24, with no benign agent above low. One expectation was lowered: four DNS names are a medium tunnel, not a high one.
 """
 
 
