@@ -480,6 +480,10 @@ def test_ransomware() -> None:
 def test_archives_and_formatters_are_no_ransomware() -> None:
     run = Made()
     first = agent(run)
+    for number in range(20):  # of its own making
+        run.file(first, "create", f"own/{number}")
+        run.read(first, f"own/{number}", b"plain text " * 40)
+        run.write(first, f"own/{number}", RNG.randbytes(600))
     for number in range(20):
         run.read(first, f"src/{number}.py", b"x=1\n" * 100)
         run.write(first, f"src/{number}.py", b"x = 1\n" * 100)

@@ -149,10 +149,10 @@ def _packager(facts: Facts, process: int) -> bool:
 
 def _encrypted(facts: Facts) -> Iterator[Finding]:
     """By process: files whose old content went and whose new content looks encrypted."""
+    made = _made(facts)
     read: dict[int, set[str]] = {}
     gone: dict[int, set[str]] = {}
     wrote: dict[int, list[tuple[FileAccess, str]]] = {}
-    renamed: dict[int, list[FileAccess]] = {}
     notes: dict[int, list[FileAccess]] = {}
     for access in facts.files:
         if access.failed:
@@ -167,13 +167,11 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
                 notes.setdefault(access.process, []).append(access)
         elif access.kind == "rename":
             gone.setdefault(access.process, set()).add(access.path)
-            renamed.setdefault(access.process, []).append(access)
     for process, writes in wrote.items():
         if len(writes) < _MANY_ENCRYPTED:
             continue
         had, lost = read.get(process, set()), gone.get(process, set())
-        moved = {access.path: access.target for access in renamed.get(process, ())}
-        replacing = [access for access, path in writes if _replaces(path, had, lost, moved)]
+        replacing = [access for access, path in writes if _replaces(path, had, lost, made)]
         looked_at = replacing[:: max(len(replacing) // _SAMPLE, 1)][:_SAMPLE]  # in a run of a million writes a sample tells as much
         hits = [access for access in looked_at if is_opaque(written_bytes(facts, access, 4096))]
         if len(looked_at) < len(replacing) and len(hits) * 2 > len(looked_at):
@@ -197,12 +195,14 @@ def _encrypted(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _replaces(path: str, read: set[str], gone: set[str], moved: dict[str, str]) -> bool:
-    """Written over itself after it was read, or beside an original (``x.locked`` for ``x``) that was read and is gone."""
-    if path in read:
-        return True
+def _replaces(path: str, read: set[str], gone: set[str], made: set[str]) -> bool:
+    """Written over itself after it was read, or beside an original (``x.locked`` for ``x``) that was read and is gone. What the
+    run made is its own.
+    """
     before = path.rsplit(".", 1)[0]
-    return (before in read and before in gone) or (path in moved and path in read)
+    if path in read:
+        return path not in made
+    return before in read and before in gone and before not in made
 
 
 DETECTOR = Detector("destruction", (DELETED, ENCRYPTED), _detect)
